@@ -1,0 +1,6 @@
+"""A model file in, text and tokens out. See `llm.LLM`."""
+
+from .llm import LLM
+from .options import Completion, Sampling
+
+__all__ = ["LLM", "Completion", "Sampling"]

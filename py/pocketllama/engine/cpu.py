@@ -1,0 +1,82 @@
+"""What this processor offers: instruction sets and cores, found without starting a program or a second of probing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def isa_flags() -> frozenset[str]:
+    """Instruction sets by Linux's names (`avx`, `avx2`, `fma`, `f16c`, …) that the processor and the system offer.
+
+    Empty where that cannot be told: then only baseline code is safe.
+    """
+    if sys.platform == "linux":
+        return _linux_flags(Path("/proc/cpuinfo"))
+    if sys.platform == "darwin":
+        return _darwin_flags()
+    if sys.platform == "win32":
+        return _windows_flags()
+    return frozenset()
+
+
+def _linux_flags(cpuinfo: Path) -> frozenset[str]:
+    try:
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("flags", "Features"):  # x86 says the first, ARM the second
+                return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def _sysctl(name: str) -> bytes:
+    libc = ctypes.CDLL(None)
+    size = ctypes.c_size_t(0)
+    if libc.sysctlbyname(name.encode(), None, ctypes.byref(size), None, 0) != 0:
+        return b""
+    buffer = ctypes.create_string_buffer(size.value)
+    if libc.sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, 0) != 0:
+        return b""
+    return buffer.raw[: size.value]
+
+
+def _darwin_flags() -> frozenset[str]:
+    words = b" ".join(_sysctl(n).rstrip(b"\0") for n in ("machdep.cpu.features", "machdep.cpu.leaf7_features"))
+    return frozenset(w.replace("avx1.0", "avx") for w in words.decode("ascii", "replace").lower().split())
+
+
+def _windows_flags() -> frozenset[str]:
+    present = ctypes.windll.kernel32.IsProcessorFeaturePresent  # type: ignore[attr-defined, unused-ignore]
+    flags = {"avx"} if present(39) else set()
+    # Windows has no question for F16C and FMA; every processor with AVX2 has both.
+    return frozenset(flags | {"avx2", "f16c", "fma"} if present(40) else flags)
+
+
+@cache
+def physical_cores() -> int:
+    """The number of physical cores that this process may run on, at least 1.
+
+    Hyper-threads share the units that matrix products keep busy, so a second thread on a core only costs barriers.
+    """
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    cores: set[str] = set()
+    for cpu in allowed:
+        try:
+            siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
+        except OSError:
+            return max(1, len(allowed))
+        cores.add(siblings.strip())
+    return max(1, len(cores))
+
+
+def machine() -> str:
+    """`x86_64`, `aarch64`, …: one name for what platforms spell differently."""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)

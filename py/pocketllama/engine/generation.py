@@ -1,0 +1,209 @@
+"""One generation: prompt tokens in, pieces of text out. The loop that everything else in the project waits for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Cancelled, ContextOverflow, UsageError
+from .options import Completion, Sampling, Timings
+from .text import StopStrings, Utf8Stream
+
+if TYPE_CHECKING:
+    from .llm import LLM
+
+_SAMPLING_FIELDS = {f.name for f in fields(Sampling)}
+
+
+def sampling_of(config: Any, **values: Any) -> Sampling:
+    """The options of a call in ctransformers' manner: None means what the model's `config` says."""
+    merged = {k: getattr(config, k) for k in _SAMPLING_FIELDS if hasattr(config, k)}
+    merged["max_tokens"] = config.max_new_tokens
+    merged.update((k, v) for k, v in values.items() if v is not None)
+    merged["stop"] = merged.get("stop") or ()
+    merged["seed"] = max(-1, merged["seed"])  # ctransformers takes any negative number for "random"
+    merged["top_k"] = max(0, merged["top_k"])  # … and any k below 1 for "all"
+    return Sampling.of(**merged)
+
+
+class Chunks:
+    """Cuts a prompt into chunks that each take about `SLICE_S`, so that a cancellation is heard in time.
+
+    It learns the engine's speed from the time between one chunk and the next, and begins carefully.
+    """
+
+    SLICE_S = 0.25
+    FIRST, LARGEST = 32, 512
+
+    def __init__(self) -> None:
+        self._size = self.FIRST
+
+    def cut(self, tokens: list[int]) -> Iterator[list[int]]:
+        at = 0
+        while at < len(tokens):
+            chunk = tokens[at : at + self._size]
+            started = time.monotonic()
+            yield chunk
+            if len(chunk) == self._size:  # the last, shorter one says little
+                speed = len(chunk) / max(time.monotonic() - started, 1e-6)
+                wanted = int(speed * self.SLICE_S)
+                # At most double or halve: one slow chunk on a busy machine is no reason to crawl.
+                self._size = max(1, min(self.LARGEST, max(self._size // 2, min(self._size * 2, wanted))))
+            at += len(chunk)
+
+
+class Generation:
+    """The running answer to one prompt: an iterator of text pieces, then a `result()`.
+
+    The iterator may be abandoned at any time. Several generations on one model may be interleaved from any threads:
+    each restores its own context where another has been (see `turn`), so that none sees another's text.
+    """
+
+    def __init__(
+        self,
+        llm: LLM,
+        prompt: list[int],
+        options: Sampling,
+        *,
+        cancel: Callable[[], bool] = lambda: False,
+        batch_size: int | None = None,
+        threads: int | None = None,
+        keep_context: bool = False,
+        bounded: bool = True,
+    ) -> None:
+        self._llm, self._options, self._cancel = llm, options, cancel
+        self._batch_size, self._threads = batch_size, threads
+        # With keep_context the prompt continues what the model has in its context (ctransformers' reset=False).
+        self._history = [*llm._context, *prompt] if keep_context else list(prompt)
+        self._n_prompt = len(self._history)
+        self._bounded = bounded
+        self._pieces: list[str] = []
+        self._generated: list[int] = []
+        self._reason = "cancelled"  # true of a generation that is abandoned
+        self._started = self._prompt_done = self._ended = 0.0
+        self._first_token = 0.0
+        self._evaluated = 0
+        if not self._history:
+            raise UsageError("The prompt is empty: the model has no token to begin from.")
+        if self._n_prompt > llm.context_length:
+            raise ContextOverflow(
+                f"The prompt has {self._n_prompt} tokens, the context holds {llm.context_length}.",
+                remedy="Shorten the prompt, or load the model with a larger context_length.",
+                data={"prompt_tokens": self._n_prompt, "context_length": llm.context_length},
+            )
+        self._iterator = self._run()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._iterator
+
+    def __next__(self) -> str:
+        return next(self._iterator)
+
+    def text(self) -> str:
+        """The whole text; runs the generation to its end."""
+        return self.result().text
+
+    def result(self) -> Completion:
+        """The finished generation; runs it to its end if it is not there yet."""
+        # Nothing is handed out in between, so the turn need not be given up between two tokens.
+        with self._llm._turn.step(self):
+            for _ in self._iterator:
+                pass
+        decode_s = self._ended - self._first_token if len(self._generated) > 1 else 0.0
+        return Completion(
+            text="".join(self._pieces),
+            finish_reason=self._reason,
+            prompt_tokens=self._n_prompt,
+            completion_tokens=len(self._generated),
+            timings=Timings(
+                prompt_ms=max(0.0, self._prompt_done - self._started) * 1e3,
+                decode_ms=decode_s * 1e3,
+                first_token_ms=max(0.0, self._first_token - self._started) * 1e3,
+                prompt_tokens_evaluated=self._evaluated,
+                tokens_per_second=(len(self._generated) - 1) / decode_s if decode_s > 0 else 0.0,
+            ),
+            tokens=tuple(self._generated),
+        )
+
+    def close(self) -> None:
+        """Give the generation up where it is."""
+        self._iterator.close()
+
+    # ---- the loop ------------------------------------------------------------------------------------------------
+
+    def _run(self) -> Generator[str, None, None]:
+        decoder, stops = Utf8Stream(), StopStrings(self._options.stop)
+        with closing(self.tokens()) as tokens:  # an abandoned stream gives up its turn now, not at some collection
+            for token in tokens:
+                text = stops.feed(decoder.feed(self._llm.piece(token)))
+                if text:
+                    self._pieces.append(text)
+                    yield text
+                if stops.found:
+                    self._reason = "stop"
+                    return
+        rest = stops.feed(decoder.flush())
+        if not stops.found:
+            rest += stops.flush()
+        if rest:
+            self._pieces.append(rest)
+            yield rest
+
+    def tokens(self) -> Generator[int, None, None]:
+        """The new token ids. Sets the reason for the end, and the times."""
+        llm, options = self._llm, self._options
+        rng = options.rng()
+        self._started = time.monotonic()
+        try:
+            while True:
+                if self._cancel():
+                    self._reason = "cancelled"
+                    return
+                with llm._turn.step(self):
+                    try:
+                        self._restore()
+                    except Cancelled:
+                        self._reason = "cancelled"
+                        return
+                    if not self._generated and not self._prompt_done:
+                        self._prompt_done = time.monotonic()
+                    if self._bounded and len(self._generated) >= options.max_tokens:
+                        self._reason = "length"
+                        return
+                    token = llm._choose(options, rng)
+                if not self._first_token:
+                    self._first_token = time.monotonic()
+                if token in llm.vocab.ends:
+                    self._reason = "stop"
+                    return
+                self._generated.append(token)
+                self._history.append(token)
+                self._ended = time.monotonic()
+                yield token
+                # The last token is never evaluated: nothing comes behind it.
+                full = len(self._history) > llm.context_length
+                if full or (self._bounded and len(self._generated) >= options.max_tokens):
+                    self._reason = "length"
+                    return
+        finally:
+            llm._turn.leave(self)
+
+    def _restore(self) -> None:
+        """Make the model's context this generation's history, evaluating only what differs; the caller has the turn."""
+        llm, history = self._llm, self._history
+        context = llm._context
+        shared = 0
+        if context == history[: len(context)]:
+            shared = len(context)  # the ordinary case: everything is there but the newest token
+        else:
+            while shared < min(len(context), len(history)) and context[shared] == history[shared]:
+                shared += 1
+        # The logits of the last token are wanted, so at least that one is evaluated.
+        shared = min(shared, len(history) - 1)
+        del context[shared:]
+        missing = history[shared:]
+        self._evaluated += 0 if self._generated else len(missing)
+        llm._evaluate(missing, self._batch_size, self._threads, self._cancel)

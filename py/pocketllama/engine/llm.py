@@ -1,0 +1,378 @@
+"""`LLM`: ctransformers' class with its faults repaired, on whichever library `native.find` prefers.
+
+Everything that code written for `ctransformers.LLM` calls is here with the same meaning; ARCHITECTURE.md lists the
+faults and what this class does instead. Thread safety, prefix reuse and cancellation live in `generation` and `turn`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Iterator, Sequence
+from ctypes import c_int
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, ModelInvalid, UsageError
+from . import cpu, files, native
+from .generation import Chunks, Generation, sampling_of
+from .options import Sampling, check_text, check_tokens
+from .stock import Config, StockLLM
+from .turn import Turn
+from .vocab import Vocab
+
+DEFAULT_BATCH = 512
+_GREEDY_BELOW = 1e-4  # dividing logits by less than this overflows a float32
+
+
+class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
+    """A language model on this machine.
+
+    >>> with LLM.from_pretrained("tales") as llm:
+    ...     for piece in llm("Once upon a time", stream=True):
+    ...         print(piece, end="", flush=True)
+
+    Safe from several threads. Errors are `pocketllama.errors`.
+    """
+
+    def __init__(
+        self, model_path: str, model_type: str | None = None, *, config: Any = None, lib: str | None = None
+    ) -> None:
+        """Load the model file at `model_path`.
+
+        `model_type` is needed only for the GGML files of 2023. `config` is a `ctransformers.Config`; `lib` a library's
+        path or one of "avx2", "avx", "basic" (see `native.find`).
+        """
+        # What __del__ and close() look at must be there before anything can fail.
+        self._llm = None
+        self._lib: Any = None
+        self._context: list[int] = []
+        self._model_path, self._config = str(model_path), config or Config()
+        self._turn = Turn()
+        self._chunks = Chunks()
+
+        self.library = native.find(lib)
+        self.file = files.inspect(Path(model_path), self.library, model_type)
+        n_ctx = self.file.context_length(self._config.context_length)
+        self.file.check_memory(n_ctx)
+        self._lib = native.load(self.library)
+        self._llm = self._lib.ctransformers_llm_create(
+            str(model_path).encode(),
+            (model_type or "gguf").encode(),
+            native.config_struct(self._config, n_ctx if self.file.vocab else self._config.context_length),
+        )
+        if not self._llm:
+            raise ModelInvalid(
+                f"The library {self.library.path.name} could not load {model_path}; its own words are on stderr.",
+                remedy=f"Look at the file with: pocketllama show {model_path}",
+            )
+        self._model_type = self._lib.ctransformers_llm_architecture(self._llm).decode() or model_type or "gguf"
+        self._vocab_size = int(self._lib.ctransformers_llm_vocab_size(self._llm))
+        self._n_ctx = int(self._lib.ctransformers_llm_context_length(self._llm))
+        if not self.file.vocab and self._n_ctx <= 0:
+            self._n_ctx = 512  # the 2023 models that do not tell: what their library allots
+        self.vocab = self.file.vocab or Vocab.unknown(
+            self._vocab_size,
+            int(self._lib.ctransformers_llm_bos_token_id(self._llm)),
+            int(self._lib.ctransformers_llm_eos_token_id(self._llm)),
+            llama=self._model_type == "llama",
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str,
+        *,
+        model_type: str | None = None,
+        lib: str | None = None,
+        config: Any = None,
+        progress: Any = None,
+        **options: Any,
+    ) -> LLM:
+        """Load a model by name: `tales`, an alias, `hf:owner/repo[:quant]`, an https URL or a path.
+
+        What is not on this machine is fetched first; `progress` is called with `models.ProgressEvent`s then.
+        `options` are fields of `ctransformers.Config`: context_length, threads, batch_size, temperature, top_k, ….
+        """
+        from .. import models
+
+        config = config or Config()
+        for name, value in options.items():
+            if not hasattr(config, name):
+                raise UsageError(
+                    f"from_pretrained() has no option {name!r}; the options are {', '.join(vars(config))}."
+                )
+            setattr(config, name, value)
+        model = models.pull(name_or_path, progress=progress)
+        return cls(str(model.path), model_type, config=config, lib=lib)
+
+    # ---- life ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Free the model; waits for a native call under way. Later calls raise EngineClosed. Closing twice is fine."""
+        with self._turn.step():
+            handle, self._llm = self._llm, None
+            if handle:
+                self._lib.ctransformers_llm_delete(handle)
+
+    def __enter__(self) -> LLM:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The interpreter may be half gone; a handle that was never made needs nothing.
+        if getattr(self, "_llm", None):
+            self.close()
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """One native function on this model; the caller holds the turn."""
+        if not self._llm:
+            raise EngineClosed("This model has been closed.", remedy="Load it again with LLM.from_pretrained().")
+        return getattr(self._lib, f"ctransformers_llm_{name}")(self._llm, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        # Stock code calls `self.ctransformers_llm_*`; here each such call also takes the turn.
+        if name.startswith("ctransformers_llm_") and name.removeprefix("ctransformers_llm_") in native.FUNCTIONS:
+
+            def call(*args: Any) -> Any:
+                with self._turn.step():
+                    return self._call(name.removeprefix("ctransformers_llm_"), *args)
+
+            return call
+        raise AttributeError(f"'LLM' object has no attribute {name!r}")
+
+    # ---- facts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of tokens in the vocabulary."""
+        return self._vocab_size
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens, prompt and answer together, that fit."""
+        return self._n_ctx
+
+    def is_eos_token(self, token: int) -> bool:
+        """Whether `token` ends a generation; a model may have several such tokens."""
+        return token in self.vocab.ends
+
+    @property
+    def threads(self) -> int:
+        """The threads that evaluate: the config's, or one for each physical core."""
+        return self._config.threads if self._config.threads > 0 else cpu.physical_cores()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values about the loaded model, for status reports."""
+        return {
+            "path": self._model_path,
+            "architecture": self._model_type,
+            "context_length": self._n_ctx,
+            "vocab_size": self._vocab_size,
+            "threads": self.threads,
+            "library": self.library.as_json(),
+        }
+
+    # ---- text and tokens -----------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, add_bos_token: bool | None = None) -> list[int]:
+        """The token ids of `text`; the beginning-of-sequence token comes first if the model's file asks for it."""
+        raw = check_text("text", text).encode()
+        if b"\0" in raw:
+            # The ABI passes a C string, which would end there and lose the rest without a word.
+            raise UsageError(f"The text holds a NUL character at byte {raw.index(0)}, which this library cannot take.")
+        if add_bos_token is None:
+            add_bos_token = self.vocab.add_bos
+        # The ABI passes no capacity. A byte can become a token of its own, and a space becomes U+2581, three bytes.
+        out = (c_int * (3 * len(raw) + 16))()
+        with self._turn.step():
+            n = self._call("tokenize", raw, add_bos_token, out)
+        if not 0 <= n <= len(out):
+            raise EngineError(f"The library tokenized {len(raw)} bytes into {n} tokens.")
+        return list(out[:n])
+
+    def encode(self, text: str, bos: bool = False) -> list[int]:
+        """The token ids of `text`, with the beginning-of-sequence token only on request; `decode` undoes it."""
+        return self.tokenize(text, add_bos_token=bos)
+
+    def detokenize(self, tokens: Sequence[int] | int, decode: bool = True) -> str | bytes:
+        """The text of `tokens` as it stands inside a generation: str, or bytes if not `decode`.
+
+        A list that begins with the beginning-of-sequence token begins a text, so that the space which the tokenizer
+        put before it is taken away.
+        """
+        ids = check_tokens([tokens] if isinstance(tokens, int) else tokens, self._vocab_size)
+        with self._turn.step():
+            data = b"".join(map(self.piece, ids))
+        if not decode:
+            return data
+        text = data.decode(errors="replace")
+        starts = bool(ids) and ids[0] == self.vocab.bos and self.vocab.add_space_prefix
+        return text.removeprefix(" ") if starts else text
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text whose `encode` is `tokens`: like `detokenize`, without the tokenizer's own leading space."""
+        text = self.detokenize(list(tokens))
+        assert isinstance(text, str)
+        return text.removeprefix(" ") if self.vocab.add_space_prefix else text
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that the token id `token` stands for; they need not be whole characters."""
+        if token == self.vocab.nul:
+            return b"\0"  # a C string cannot say it
+        with self._turn.step():
+            piece: bytes | None = self._call("detokenize", token)
+        return piece or b""
+
+    # ---- evaluation ----------------------------------------------------------------------------------------------
+
+    def eval(self, tokens: Sequence[int], *, batch_size: int | None = None, threads: int | None = None) -> None:
+        """Append `tokens` to the context and compute the logits behind the last one.
+
+        UsageError for an empty list or an id outside the vocabulary; ContextOverflow when they do not fit.
+        """
+        self._evaluate(check_tokens(tokens, self._vocab_size), batch_size, threads, lambda: False)
+
+    def _evaluate(
+        self, tokens: list[int], batch_size: int | None, threads: int | None, cancel: Callable[[], bool]
+    ) -> None:
+        """`eval` for checked ids, in chunks between which `cancel` is asked; Cancelled leaves a valid context."""
+        if not tokens:
+            raise UsageError("There is nothing to evaluate: the list of tokens is empty.")
+        batch = self._config.batch_size if batch_size is None else batch_size
+        workers = self.threads if threads is None or threads < 0 else threads
+        if batch < 1 or workers < 1:
+            raise UsageError(f"batch_size and threads must be at least 1, not {batch} and {workers}.")
+        with self._turn.step():
+            n_past = len(self._context)
+            if n_past + len(tokens) > self._n_ctx:
+                raise ContextOverflow(
+                    f"{n_past + len(tokens)} tokens do not fit the context of {self._n_ctx}.",
+                    remedy="Shorten the prompt, or load the model with a larger context_length.",
+                    data={"tokens": n_past + len(tokens), "context_length": self._n_ctx},
+                )
+            for chunk in self._chunks.cut(tokens):
+                if cancel():
+                    raise Cancelled("Cancelled while the prompt was evaluated.")
+                # Whatever happens in there, the cache behind this point is no longer what it was.
+                ids = (c_int * len(chunk))(*chunk)
+                if not self._call("batch_eval", ids, len(chunk), len(self._context), max(batch, len(chunk)), workers):
+                    raise EngineError(f"The library failed to evaluate {len(chunk)} tokens behind {n_past}.")
+                self._context.extend(chunk)
+
+    def sample(
+        self,
+        *,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        temperature: float | None = None,
+        repetition_penalty: float | None = None,
+        last_n_tokens: int | None = None,
+        seed: int | None = None,
+    ) -> int:
+        """Choose a token from the logits of the last evaluation; `seed` seeds this one choice."""
+        options = sampling_of(
+            self._config,
+            top_k=top_k,
+            top_p=top_p,
+            temperature=temperature,
+            repetition_penalty=repetition_penalty,
+            last_n_tokens=last_n_tokens,
+            seed=seed,
+        )
+        return self._choose(options, options.rng())
+
+    def _choose(self, options: Sampling, rng: random.Random) -> int:
+        """The next token; `rng` is the request's stream, of which the library gets a new seed for each token.
+
+        (The bundled library seeds its generator anew at each call: with one seed for all of them, every choice would
+        fall on the same point of the distribution.)
+        """
+        with self._turn.step():
+            if not self._context:
+                raise UsageError("There is nothing to sample from: no token has been evaluated yet.")
+            n = self._n_ctx if options.last_n_tokens < 0 else options.last_n_tokens
+            recent = self._context[-n:] if n else []
+            greedy = options.temperature < _GREEDY_BELOW
+            token = self._call(
+                "sample",
+                (c_int * len(recent))(*recent),
+                len(recent),
+                1 if greedy else min(options.top_k or self._vocab_size, self._vocab_size),
+                1.0 if greedy else options.top_p,
+                1.0 if greedy else options.temperature,
+                options.repetition_penalty,
+                rng.getrandbits(31),
+            )
+        return int(token)
+
+    def reset(self) -> None:
+        """Forget the context."""
+        with self._turn.step():
+            self._context.clear()
+            self._call("reset")
+
+    def generate(self, tokens: Sequence[int], **options: Any) -> Generator[int, None, None]:
+        """New tokens after `tokens`, until the model ends its text or the context is full. Options as in `__call__`."""
+        reset = options.pop("reset", None)
+        generation = Generation(
+            self,
+            check_tokens(tokens, self._vocab_size),
+            sampling_of(self._config, **{k: v for k, v in options.items() if k not in ("batch_size", "threads")}),
+            batch_size=options.get("batch_size"),
+            threads=options.get("threads"),
+            keep_context=reset is False or (reset is None and not self._config.reset),
+            bounded=False,
+        )
+        yield from generation.tokens()
+
+    # ---- text generation -----------------------------------------------------------------------------------------
+
+    def complete(
+        self,
+        prompt: str | Sequence[int],
+        options: Sampling | None = None,
+        *,
+        cancel: Callable[[], bool] = lambda: False,
+        **values: Any,
+    ) -> Generation:
+        """A generation after `prompt`: iterate it for pieces of text as they come, or take its `result()`.
+
+        `options`, or its fields as keywords. `cancel` is asked before each chunk of the prompt and each token; a
+        cancelled generation ends normally, with what there is and finish_reason "cancelled". ContextOverflow is
+        raised here, before anything is computed.
+        """
+        if options is None:
+            options = Sampling.of(**values)
+        tokens = self.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, self._vocab_size)
+        return Generation(self, tokens, options, cancel=cancel)
+
+    def _stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """What ctransformers' `__call__` iterates."""
+        reset, max_new = options.pop("reset", None), options.pop("max_new_tokens", None)
+        batch_size, threads = options.pop("batch_size", None), options.pop("threads", None)
+        yield from Generation(
+            self,
+            self.tokenize(prompt),
+            sampling_of(self._config, max_tokens=max_new, **options),
+            batch_size=batch_size,
+            threads=threads,
+            keep_context=reset is False or (reset is None and not self._config.reset),
+        )
+
+    def embed(
+        self, input: str | Sequence[int], *, batch_size: int | None = None, threads: int | None = None
+    ) -> list[float]:
+        """The embedding of a text or of token ids: the final hidden state of the last token, n_embd floats."""
+        tokens = self.tokenize(input) if isinstance(input, str) else check_tokens(input, self._vocab_size)
+        if not tokens:
+            raise UsageError("There is nothing to embed: the text has no tokens.")
+        with self._turn.step():
+            self._context.clear()  # the state of every token is wanted anew, whatever the cache holds
+            self._evaluate(tokens, batch_size, threads, lambda: False)
+            n = self._call("embeddings_size")
+            if n <= 0:
+                raise EngineError(f"{self.library.path.name} gives no embeddings for {self._model_type} models.")
+            return list(self._call("embeddings_data")[:n])

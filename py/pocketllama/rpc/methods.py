@@ -1,0 +1,153 @@
+"""The methods of the protocol: a name, its parameters, and what it does. docs/protocol.md describes them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from .. import models
+from .._version import __version__
+from ..engine.options import Completion, Sampling, Timings
+from ..errors import PromptTooLarge
+from . import params as p
+from .connection import Call
+from .params import Param
+from .service import PROTOCOL_VERSION, Method, Service
+
+_SAMPLING = [f.name for f in fields(Sampling)]
+
+
+def _initialize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "protocolVersion": PROTOCOL_VERSION,
+        "serverInfo": {"name": "pocketllama", "version": __version__},
+        "capabilities": {
+            "complete": {"stream": True},
+            "tokenize": True,
+            "detokenize": True,
+            "embed": True,
+            "models": {"list": True, "show": True, "pull": True},
+            "cancel": True,
+            "framing": ["line", "header"],
+        },
+        "limits": service.limits.as_json(),
+    }
+
+
+def _shutdown(service: Service, call: Call, params: dict[str, Any]) -> None:
+    call.connection.shutdown_requested = True
+
+
+def _exit(service: Service, call: Call, params: dict[str, Any]) -> None:
+    call.connection.exit_requested = True
+
+
+def _cancel_request(service: Service, call: Call, params: dict[str, Any]) -> None:
+    if target := call.connection.find(params["id"]):
+        target.cancel()
+
+
+def _cancelled(service: Service, call: Call, params: dict[str, Any]) -> None:
+    if target := call.connection.find(params["requestId"]):
+        target.cancel(silent=True)
+
+
+def _model(service: Service, params: dict[str, Any]) -> str:
+    return str(params.get("model") or service.default_model)
+
+
+def _check_size(service: Service, name: str, text: Any) -> None:
+    limit = service.limits.max_prompt_bytes
+    if isinstance(text, str) and len(text.encode()) > limit:
+        raise PromptTooLarge(
+            f"{name} has {len(text.encode())} bytes; the limit is {limit}.", data={"limit_bytes": limit}
+        )
+
+
+def _complete(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    _check_size(service, "prompt", params["prompt"])
+    options = Sampling.of(**{k: v for k, v in params.items() if k in _SAMPLING})
+    name = _model(service, params)
+    engine = service.pool.get(name)
+    generation = engine.complete(params["prompt"], options, cancel=lambda: call.cancelled)
+    if params.get("stream"):
+        for i, piece in enumerate(generation):
+            call.progress({"index": i, "text": piece})
+    return {**generation.result().as_json(), "model": name}
+
+
+def _complete_cancelled(service: Service, params: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a completion that never began."""
+    return {**Completion("", "cancelled", 0, 0, Timings()).as_json(), "model": _model(service, params)}
+
+
+def _tokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    _check_size(service, "text", params["text"])
+    name = _model(service, params)
+    return {"tokens": service.pool.get(name).encode(params["text"], bos=params.get("bos", False)), "model": name}
+
+
+def _detokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    name = _model(service, params)
+    return {"text": service.pool.get(name).decode(params["tokens"]), "model": name}
+
+
+def _embed(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    _check_size(service, "input", params["input"])
+    name = _model(service, params)
+    engine = service.pool.get(name)
+    source = params["input"]
+    tokens = engine.tokenize(source) if isinstance(source, str) else source
+    return {"embedding": engine.embed(tokens), "usage": {"prompt_tokens": len(tokens)}, "model": name}
+
+
+def _models_list(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    return {"models": [model.as_json() for model in models.list_models()]}
+
+
+def _models_show(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    return models.show(_model(service, params))
+
+
+def _models_pull(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    def progress(event: models.ProgressEvent) -> None:
+        call.progress({"file": event.file, "done": event.done, "total": event.total})
+
+    return models.pull(params["model"], progress=progress, cancel=lambda: call.cancelled).as_json()
+
+
+def _status(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    return service.describe()
+
+
+_MODEL = {"model": Param(p.text)}
+METHODS: dict[str, Method] = {
+    "initialize": Method(_initialize, lenient=True),
+    "initialized": Method(lambda service, call, params: None, lenient=True),
+    "shutdown": Method(_shutdown),
+    "exit": Method(_exit),
+    "$/cancelRequest": Method(_cancel_request, {"id": Param(p.anything, required=True)}),
+    "notifications/cancelled": Method(
+        _cancelled, {"requestId": Param(p.anything, required=True), "reason": Param(p.anything)}
+    ),
+    "complete": Method(
+        _complete,
+        {
+            "prompt": Param(p.text, required=True),
+            "stream": Param(p.boolean),
+            **{name: Param(p.anything) for name in _SAMPLING},
+            **_MODEL,
+        },
+        lane="engine",
+        when_cancelled=_complete_cancelled,
+    ),
+    "tokenize": Method(
+        _tokenize, {"text": Param(p.text, required=True), "bos": Param(p.boolean), **_MODEL}, lane="engine"
+    ),
+    "detokenize": Method(_detokenize, {"tokens": Param(p.integers, required=True), **_MODEL}, lane="engine"),
+    "embed": Method(_embed, {"input": Param(p.text_or_integers, required=True), **_MODEL}, lane="engine"),
+    "models/list": Method(_models_list),
+    "models/show": Method(_models_show, dict(_MODEL)),
+    "models/pull": Method(_models_pull, {"model": Param(p.text, required=True)}, lane="pull"),
+    "status": Method(_status),
+}

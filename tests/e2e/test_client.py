@@ -1,0 +1,106 @@
+"""`pocketllama.Client`: the engine in another process, from Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pocketllama import Client, errors
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with Client("tales") as client:
+        yield client
+
+
+def test_all_calls(client: Client, golden: dict[str, Any]) -> None:
+    options = {"max_tokens": golden["max_tokens"], "temperature": 0}
+    stream = client.complete(golden["prompt"], **options)
+    assert "".join(stream) == stream.text() == golden["text"] == client(golden["prompt"], **options)
+    assert stream.result()["usage"] == {"prompt_tokens": 5, "completion_tokens": golden["max_tokens"]}
+    assert client.detokenize(client.tokenize("Once 🎉")) == "Once 🎉"
+    assert len(client.embed("a king")) == 256
+    assert [m["name"] for m in client.models()] == ["tales"]
+    assert client.show()["architecture"] == "llama"
+    assert client.pull("tales")["source"] == "embedded"
+    assert client.status()["pid"] == client.pid
+
+
+def test_errors_are_ours(client: Client) -> None:
+    with pytest.raises(errors.UsageError, match="temperature"):
+        client("x", temperature=-1)
+    with pytest.raises(errors.ContextOverflow) as e:
+        client("x " * 3000)
+    assert e.value.data["context_length"] == 512 and e.value.remedy
+    with pytest.raises(errors.MethodNotFound):
+        client.call("nonsense")
+    with pytest.raises(errors.ModelNotFound):
+        client.call("complete", {"prompt": "x", "model": "nonsuch"})
+
+
+def test_cancel(client: Client) -> None:
+    with client.complete("Once upon a time", max_tokens=400, seed=3, temperature=1.0) as stream:
+        first = next(iter(stream))
+    result = stream.result()
+    assert result["finish_reason"] == "cancelled" and result["text"].startswith(first)
+
+
+def test_from_several_threads(client: Client) -> None:
+    texts: dict[int, str] = {}
+
+    def ask(i: int) -> None:
+        texts[i] = client("Once upon a time", max_tokens=8, seed=i % 2)
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(texts) == 8 and len(set(texts.values())) == 2
+
+
+def test_a_runner_that_dies_says_so_and_the_next_call_starts_another() -> None:
+    with Client("tales") as client:
+        stream = client.complete("Once upon a time", max_tokens=400, temperature=1.0, seed=3)
+        pieces = iter(stream)
+        next(pieces)
+        assert client.pid
+        os.kill(client.pid, signal.SIGKILL)
+        with pytest.raises(errors.RunnerError, match="signal 9"):
+            for _ in pieces:
+                pass
+        assert client.status()["answered"] == 1  # its own initialize
+
+
+def test_a_runner_that_cannot_start() -> None:
+    with Client(command=["/nowhere/python"]) as client, pytest.raises(errors.RunnerError, match="/nowhere/python"):
+        client.status()
+    broken = Client(command=[sys.executable, "-c", "import sys; sys.exit('no such luck')"])
+    with broken as client, pytest.raises(errors.RunnerError, match="no such luck"):
+        client.status()
+
+
+def test_a_runner_that_talks_nonsense() -> None:
+    with Client(command=[sys.executable, "-c", "print('hello'); import time; time.sleep(600)"]) as client:
+        with pytest.raises(errors.RunnerError, match="hello"):
+            client.status()
+
+
+def test_closing() -> None:
+    client = Client("tales")
+    assert client.status()
+    pid = client.pid
+    client.close()
+    client.close()
+    assert pid and client.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(errors.RunnerError, match="closed"):
+        client.status()
