@@ -17,6 +17,7 @@ from .units import available_memory, free_disk, human_bytes, total_memory
 
 _LITTLE_DISK = 1 << 30
 _LITTLE_MEMORY = 512 << 20
+_SHOWN_FLAGS = ("avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm")
 
 
 def examine() -> dict[str, Any]:
@@ -57,9 +58,7 @@ def _node() -> dict[str, str] | None:
 
 def _library(problems: list[dict[str, str]]) -> dict[str, Any] | None:
     """The library that would be used, and whether it can be loaded."""
-    flags = cpu.isa_flags()
-    known = [f for f in ("avx", "f16c", "fma", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm")]
-    found: dict[str, Any] = {"cpu": [f for f in known if f in flags]}
+    found: dict[str, Any] = {"cpu": [f for f in _SHOWN_FLAGS if f in cpu.isa_flags()]}
     try:
         library = native.find()
         found |= library.as_json()

@@ -114,7 +114,7 @@ def test_control_c_stops_cleanly() -> None:
     assert process.stdout and process.stderr
     process.stdout.read(1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and b"Traceback" not in err
 
 

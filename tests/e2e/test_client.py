@@ -88,9 +88,9 @@ def test_a_runner_that_cannot_start() -> None:
 
 
 def test_a_runner_that_talks_nonsense() -> None:
-    with Client(command=[sys.executable, "-c", "print('hello'); import time; time.sleep(600)"]) as client:
-        with pytest.raises(errors.RunnerError, match="hello"):
-            client.status()
+    babbler = Client(command=[sys.executable, "-c", "print('hello'); import time; time.sleep(600)"])
+    with babbler as client, pytest.raises(errors.RunnerError, match="hello"):
+        client.status()
 
 
 def test_closing() -> None:

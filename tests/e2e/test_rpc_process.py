@@ -1,4 +1,4 @@
-"""The runner as a process: what it answers, how it ends, and that nothing but the protocol is on its standard output."""
+"""The runner as a process: what it answers, how it ends, and that its standard output is the protocol alone."""
 
 from __future__ import annotations
 
@@ -162,11 +162,12 @@ def test_a_killed_runner_leaves_whole_lines() -> None:
 def test_a_dead_parent_is_not_outlived() -> None:
     # The parent starts a runner on pipes of its own, begins an endless stream, and is killed.
     parent = (
-        "import json, subprocess, sys, time\n"
-        "p = subprocess.Popen([sys.executable, '-m', 'pocketllama', 'rpc'], stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
-        f"params = {ENDLESS!r}\n"
+        "import json, sys, time\n"
+        "from subprocess import PIPE, Popen\n"
+        "p = Popen([sys.executable, '-m', 'pocketllama', 'rpc'], stdin=PIPE, stdout=PIPE)\n"
+        f"request = {{'jsonrpc': '2.0', 'method': 'complete', 'params': {ENDLESS!r}}}\n"
         "for i in range(50):\n"
-        "    p.stdin.write(json.dumps({'jsonrpc': '2.0', 'id': i, 'method': 'complete', 'params': params}).encode() + b'\\n')\n"
+        "    p.stdin.write(json.dumps({**request, 'id': i}).encode() + b'\\n')\n"
         "p.stdin.flush()\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(600)\n"
