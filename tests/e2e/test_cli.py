@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from pocketllama.cli import VERBS
+
 from ..conftest import REPO
 from .processes import CLI, PATIENCE, cli
 
@@ -156,5 +158,6 @@ def test_exit_codes_are_documented() -> None:
 def test_help_in_the_docs_is_what_help_says() -> None:
     documented = (REPO / "docs" / "cli.md").read_text()
     assert cli("--help").stdout in documented
-    assert cli("run", "--help").stdout in documented
+    for verb in VERBS:
+        assert cli("help", verb).stdout in documented, verb
     assert os.environ["POCKETLLAMA_HOME"] not in documented

@@ -13,6 +13,7 @@ from typing import Any
 from .. import gguf
 from ..errors import ModelInvalid, ModelNotFound, OutOfMemory
 from ..units import available_memory, human_bytes
+from .hparams import check_bundled
 from .native import Library
 from .vocab import Vocab
 
@@ -102,3 +103,4 @@ def _check_bundled(path: Path, architecture: str, file: Any) -> None:
         raise ModelInvalid(f"{path.name} holds a vocabulary and no weights; there is nothing to run.")
     if file.metadata.get("split.count", 0) not in (0, 1):
         raise ModelInvalid(f"{path.name} is one part of a split model, which ctransformers' library cannot read.")
+    check_bundled(file, architecture)

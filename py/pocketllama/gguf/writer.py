@@ -153,7 +153,7 @@ class Writer:
             raise
         return self
 
-    def write(self, data: Iterable[bytes | memoryview] | bytes | memoryview) -> None:
+    def write(self, data: Iterable[bytes | memoryview[Any]] | bytes | memoryview[Any]) -> None:
         """The next tensor's bytes, whole or in pieces."""
         if self._file is None or self._written >= len(self._tensors):
             raise UsageError(f"{self.path.name} has {len(self._tensors)} tensors, and no more can be written.")

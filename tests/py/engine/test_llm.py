@@ -278,6 +278,34 @@ def test_files_that_are_no_models(tmp_path: Path) -> None:
             LLM(str(missing))
 
 
+U32, F32 = gguf.ValueType.UINT32, gguf.ValueType.FLOAT32
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.attention.head_count", (U32, 0)),
+        ("llama.attention.head_count", (U32, 3)),
+        ("llama.attention.head_count_kv", (U32, 0)),
+        ("llama.attention.head_count_kv", (U32, 8)),
+        ("llama.embedding_length", (U32, 128)),
+        ("llama.embedding_length", (None, None)),
+        ("llama.block_count", (U32, 7)),
+        ("llama.block_count", (U32, 4_000_000_000)),
+        ("llama.feed_forward_length", (U32, 1)),
+        ("llama.rope.dimension_count", (U32, 4096)),
+        ("llama.attention.layer_norm_rms_epsilon", (F32, float("nan"))),
+        ("tokenizer.ggml.tokens", (gguf.ArrayOf(gguf.ValueType.STRING), ["a", "b"])),
+        ("tokenizer.ggml.tokens", (U32, 1)),
+        ("tokenizer.ggml.scores", (gguf.ArrayOf(F32), [0.0])),
+        ("tokenizer.ggml.eos_token_id", (U32, 4096)),
+    ],
+)
+def test_headers_that_contradict_the_tensors(tales: Path, tmp_path: Path, key: str, value: tuple[Any, Any]) -> None:
+    with pytest.raises(errors.ModelInvalid, match="contradicts itself"):
+        LLM(str(variant(tales, tmp_path / "m.gguf", {key: value})), lib="avx2")
+
+
 def test_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert native.find("basic").isa == "basic"
     monkeypatch.setenv("POCKETLLAMA_LIB", "avx")
