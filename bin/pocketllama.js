@@ -1,0 +1,2 @@
+#!/usr/bin/env node
+import("../js/cli.js").then(({ main }) => main(process.argv.slice(2)));

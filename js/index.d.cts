@@ -1,0 +1,123 @@
+/// <reference lib="es2022" />
+/// <reference lib="esnext.disposable" />
+
+/** How far a download is, in bytes. */
+export interface DownloadProgress {
+  file: string;
+  done: number;
+  /** null where the server does not say. */
+  total: number | null;
+}
+
+export interface LoadOptions {
+  /** Told about the download of a model that is not on this machine yet. */
+  onProgress?: (progress: DownloadProgress) => void;
+  /** Told the steps of the first run, which makes the private Python environment. */
+  onSetup?: (step: string) => void;
+  /** Given what the runner writes to its standard error, in pieces. */
+  onStderr?: (text: string) => void;
+  /** Variables for the runner, beside those of this process. */
+  env?: Record<string, string | undefined>;
+  /** The runner's working folder. */
+  cwd?: string;
+  /** A Python that has pocketllama's requirements, to be used in place of the managed environment. */
+  python?: string;
+  /** The command of the pocketllama CLI, to be used in place of everything else. */
+  command?: string[];
+  /** true: use no network, and fail where it would be needed. */
+  offline?: boolean;
+  /** Aborts the loading. It has no part in what follows. */
+  signal?: AbortSignal;
+}
+
+/** What is left out is decided by the runner; docs/protocol.md lists its defaults. */
+export interface CompleteOptions {
+  /** The most new tokens. */
+  maxTokens?: number;
+  /** 0 is greedy: one prompt, one text. */
+  temperature?: number;
+  /** Choose among the K likeliest tokens; 0 for all. */
+  topK?: number;
+  /** Choose among the likeliest tokens that together have this probability, in (0, 1]. */
+  topP?: number;
+  /** 1 for none. */
+  repetitionPenalty?: number;
+  /** How many tokens back the repetition penalty looks. */
+  lastNTokens?: number;
+  /** One seed, one text. */
+  seed?: number;
+  /** End before this text, or the first of these. */
+  stop?: string | string[];
+  /** Stops the completion; what waits for it rejects with the signal's reason (an AbortError by default). */
+  signal?: AbortSignal;
+}
+
+export interface TokenizeOptions {
+  /** Begin with the beginning-of-sequence token. */
+  bos?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface CompletionResult {
+  text: string;
+  finishReason: "stop" | "length" | "cancelled";
+  usage: { promptTokens: number; completionTokens: number };
+  /** As in docs/protocol.md, with camelCase names; what ends in Ms is in milliseconds. */
+  timings: Record<string, number>;
+  model: string;
+}
+
+/**
+ * A completion to be read in one of three ways. The request is sent at the first reading.
+ * Leaving the loop early cancels the request; `result()` then has what there was, and "cancelled".
+ */
+export interface Completion extends AsyncIterable<string> {
+  [Symbol.asyncIterator](): AsyncGenerator<string, void, unknown>;
+  /** The whole text. */
+  text(): Promise<string>;
+  result(): Promise<CompletionResult>;
+}
+
+/**
+ * One model in a process of its own. If that process dies, pending calls reject with a PocketllamaError and the next
+ * call starts a new one. An idle model does not keep the program running.
+ */
+export interface Llm {
+  /** The name that load() was given. */
+  readonly model: string;
+  /** The process id of the runner. */
+  readonly pid: number | undefined;
+  complete(prompt: string, options?: CompleteOptions): Completion;
+  tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
+  detokenize(tokens: number[]): Promise<string>;
+  embed(input: string | number[]): Promise<number[]>;
+  /** What the runner has loaded and how busy it is; as in docs/protocol.md, with camelCase names. */
+  status(): Promise<Record<string, any>>;
+  /** The models on this machine; as in docs/protocol.md, with camelCase names. */
+  models(): Promise<Record<string, any>[]>;
+  /** End the process. Pending calls reject. Closing twice is fine. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Start a runner for a model: an embedded one ("tales"), an alias, hf:owner/repo[:quant], an https URL or a path. What
+ * is not on this machine is fetched. The first call ever also makes the private Python environment.
+ */
+export function load(model?: string, options?: LoadOptions): Promise<Llm>;
+
+/** What goes wrong, with its cause and, where there is one, the remedy. */
+export class PocketllamaError extends Error {
+  constructor(message: string, details?: { code?: number; remedy?: string; data?: object; cause?: unknown });
+  /** The JSON-RPC code; docs/protocol.md lists them. */
+  readonly code: number;
+  /** The code's name, such as "ModelNotFound". */
+  readonly kind: string;
+  /** What to do about it. */
+  readonly remedy: string | undefined;
+  readonly data: Record<string, any>;
+  /** What the command line exits with for it. */
+  readonly exitCode: number;
+  /** The message and the remedy, as a terminal shows them. */
+  describe(): string;
+}

@@ -1,0 +1,2 @@
+export { load } from "./client.js";
+export { PocketllamaError } from "./errors.cjs";
