@@ -32,6 +32,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
             monkeypatch.delenv(name)
     monkeypatch.setenv("POCKETLLAMA_HOME", str(home / "pocketllama"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
+    # ctransformers' threads spin at barriers; where several tests share two cores, two of them are slower than one.
+    monkeypatch.setenv("POCKETLLAMA_THREADS", "1")
     # Child processes find the package as this process does.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO / "py"), *filter(None, sys.path)]))
     return home

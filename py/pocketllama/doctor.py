@@ -118,7 +118,12 @@ def render(report: dict[str, Any]) -> str:
         ("machine", f"{machine['system']} {machine['machine']}, {machine['cores']} cores; {' '.join(library['cpu'])}"),
         ("memory", f"{size(memory['available_bytes'])} available of {size(memory['total_bytes'])}"),
         ("disk", f"{size(disk['free_bytes'])} free at {disk['path']}"),
-        ("node", f"{node['version']} ({node['path']})" if node else "none (only JavaScript programs need it)"),
+        (
+            "node",
+            f"{node['version'].removeprefix('v')} ({node['path']})"
+            if node
+            else "none (only JavaScript programs need it)",
+        ),
         ("python", f"{report['python_version']} ({report['python']})"),
         ("environment", environment["path"] if environment else "this Python's own"),
         ("library", f"{library['kind']} {library['isa']} ({library['path']})" if "path" in library else "none"),

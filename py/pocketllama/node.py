@@ -18,9 +18,18 @@ OLDEST = 18
 
 
 def find() -> Path | None:
-    """A Node of version 18 or newer: from PATH, else the one that the extra `node` (nodejs-bin) brings."""
-    candidates = [shutil.which("node"), _packaged()]
+    """A Node of version 18 or newer: the one that started us, one on PATH, or that of the extra `node` (nodejs-bin)."""
+    candidates = [_launcher(), shutil.which("node"), _packaged()]
     return next((Path(c) for c in candidates if c and (version(Path(c)) or (0,))[0] >= OLDEST), None)
+
+
+def _launcher() -> str | None:
+    """The npx entry says which Node runs it."""
+    try:
+        path = json.loads(os.environ.get("POCKETLLAMA_NODE", "{}"))["path"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return path if isinstance(path, str) else None
 
 
 def _packaged() -> str | None:

@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from ..errors import UsageError
+
 
 @cache
 def isa_flags() -> frozenset[str]:
@@ -74,6 +76,16 @@ def physical_cores() -> int:
             return max(1, len(allowed))
         cores.add(siblings.strip())
     return max(1, len(cores))
+
+
+def default_threads() -> int:
+    """`$POCKETLLAMA_THREADS`, or one for each physical core."""
+    wish = os.environ.get("POCKETLLAMA_THREADS", "")
+    if not wish:
+        return physical_cores()
+    if not wish.isascii() or not wish.isdigit() or not 1 <= int(wish) <= 1024:
+        raise UsageError(f"POCKETLLAMA_THREADS is {wish!r:.40}; it must be a whole number from 1 to 1024.")
+    return int(wish)
 
 
 def machine() -> str:

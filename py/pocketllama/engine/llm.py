@@ -161,8 +161,8 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
     @property
     def threads(self) -> int:
-        """The threads that evaluate: the config's, or one for each physical core."""
-        return self._config.threads if self._config.threads > 0 else cpu.physical_cores()
+        """The threads that evaluate: the config's, `$POCKETLLAMA_THREADS`, or one for each physical core."""
+        return self._config.threads if self._config.threads > 0 else cpu.default_threads()
 
     def describe(self) -> dict[str, Any]:
         """Plain values about the loaded model, for status reports."""

@@ -344,3 +344,12 @@ def test_importing_the_engine_leaves_ctransformers_whole() -> None:
     assert ctransformers.AutoModelForCausalLM.__module__ == "ctransformers.hub"
     with pytest.raises(AttributeError):
         ctransformers.nonsense  # noqa: B018
+
+
+def test_threads(tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLLAMA_THREADS", "3")
+    with LLM.from_pretrained("tales") as llm, LLM.from_pretrained("tales", threads=2) as told:
+        assert (llm.threads, told.threads) == (3, 2)
+    monkeypatch.setenv("POCKETLLAMA_THREADS", "many")
+    with pytest.raises(errors.UsageError, match="POCKETLLAMA_THREADS"), LLM.from_pretrained("tales") as llm:
+        llm.complete("x", max_tokens=1).text()

@@ -1,0 +1,30 @@
+"""Small native programs, compiled for a test with whatever C++ compiler there is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).resolve().parents[3] / "native"
+
+
+def program(name: str, sources: list[str], folder: Path) -> Path:
+    """native/tests/NAME.cc with `sources` (relative to native/src, with their flags if they have any), compiled into
+    `folder`; skips the test on a machine without a compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("there is no C++ compiler")
+    out = folder / name
+    common = [compiler, "-std=c++20", "-O1", "-ffp-contract=off"]
+    objects = []
+    for source in [f"../tests/{name}.cc", "error.cc", "types.cc", *sources]:
+        path, *flags = source.split()
+        target = folder / (Path(path).stem + ".o")
+        subprocess.run([*common, *flags, "-c", str(NATIVE / "src" / path), "-o", str(target)], check=True)
+        objects.append(str(target))
+    subprocess.run([*common, *objects, "-o", str(out)], check=True)
+    return out
