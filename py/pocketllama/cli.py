@@ -141,7 +141,7 @@ def _list_known(as_json: bool) -> None:
         return
     width = max(len(a.name) for a in found)
     for a in found:
-        output.write(f"{a.name:<{width}}  {human_bytes(a.size):>9}  {a.licence:<11} {a.good_for}\n")
+        output.write(f"{a.name:<{width}}  {human_bytes(a.size):>10}  {a.licence:<11} {a.good_for}\n")
 
 
 def show(model: str, as_json: bool = False) -> None:

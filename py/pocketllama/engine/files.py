@@ -73,8 +73,9 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
     with gguf.read(path) as file:
         meta = file.metadata
         architecture = str(meta.get("general.architecture", ""))
+        check_architecture(path.name, architecture, library)
         if library.kind == "bundled":
-            _check_bundled(path, architecture, file)
+            _check_bundled(path, file)
 
         def size(key: str, default: int = 0) -> int:
             value = meta.get(f"{architecture}.{key}", default)
@@ -86,13 +87,17 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
         return ModelFile(path, Vocab.from_metadata(meta), architecture, size("context_length"), max(1, kv))
 
 
-def _check_bundled(path: Path, architecture: str, file: Any) -> None:
-    if architecture not in BUNDLED_ARCHITECTURES:
+def check_architecture(name: str, architecture: str, library: Library) -> None:
+    """ModelInvalid if `library` cannot run models of this architecture."""
+    if library.kind == "bundled" and architecture not in BUNDLED_ARCHITECTURES:
         raise ModelInvalid(
-            f"{path.name} is of the architecture {architecture!r}, which ctransformers' library does not know "
+            f"{name} is of the architecture {architecture!r}, which ctransformers' library does not know "
             f"(it knows {', '.join(BUNDLED_ARCHITECTURES)}).",
             remedy="Choose a model of one of these, or name a newer library in POCKETLLAMA_LIB.",
         )
+
+
+def _check_bundled(path: Path, file: Any) -> None:
     strange = sorted({t.type.name for t in file.tensors} - BUNDLED_TYPES)
     if strange:
         raise ModelInvalid(
@@ -103,4 +108,4 @@ def _check_bundled(path: Path, architecture: str, file: Any) -> None:
         raise ModelInvalid(f"{path.name} holds a vocabulary and no weights; there is nothing to run.")
     if file.metadata.get("split.count", 0) not in (0, 1):
         raise ModelInvalid(f"{path.name} is one part of a split model, which ctransformers' library cannot read.")
-    check_bundled(file, architecture)
+    check_bundled(file, str(file.metadata["general.architecture"]))

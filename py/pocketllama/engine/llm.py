@@ -103,6 +103,8 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
                     f"from_pretrained() has no option {name!r}; the options are {', '.join(vars(config))}."
                 )
             setattr(config, name, value)
+        if alias := models.aliases().get(name_or_path):  # better said before a gigabyte has been fetched
+            files.check_architecture(alias.name, alias.architecture, native.find(lib))
         model = models.pull(name_or_path, progress=progress)
         return cls(str(model.path), model_type, config=config, lib=lib)
 

@@ -263,6 +263,12 @@ def test_an_architecture_that_the_library_does_not_know(tales: Path, tmp_path: P
         LLM(str(variant(tales, tmp_path / "m.gguf", changes)), lib="avx2")
 
 
+def test_an_alias_that_cannot_run_is_refused_before_it_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(errors.ModelInvalid, match="'qwen3'"):
+        LLM.from_pretrained("qwen3-0.6b", lib="avx2")
+
+
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     for name, data in {
         "a.gguf": b"GGUF",

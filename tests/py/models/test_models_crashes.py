@@ -298,3 +298,40 @@ def test_ctrl_c_keeps_what_came(hub: LyingHub, puller: Puller, cache: Path) -> N
     hub.seen.clear()
     models.pull(TINY)
     assert [each.headers.get("range") for each in hub.asked("cdn")] == ["bytes=70000-"]
+
+
+@pytest.mark.parametrize("source", ["hub", "url"])
+def test_every_byte_is_synced_before_the_file_is_visible(
+    hub: LyingHub, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """What a rename makes visible must survive a power cut, which a killed process cannot show."""
+    synced: dict[int, int] = {}  # inode -> size when it was last synced
+    renamed: list[str] = []
+    fsync, replace = disk.fsync, disk.replace
+
+    def seen_fsync(fd: int) -> None:
+        synced[os.fstat(fd).st_ino] = os.fstat(fd).st_size
+        fsync(fd)
+
+    def seen_replace(old: Path, new: Path) -> None:
+        if not old.is_symlink():
+            assert synced.get(old.stat().st_ino) == old.stat().st_size, f"{new.name} was not synced"
+            renamed.append(new.name)
+        replace(old, new)
+
+    monkeypatch.setattr(disk, "fsync", seen_fsync)
+    monkeypatch.setattr(disk, "replace", seen_replace)
+    hub.web["x.gguf"] = data(hub)
+    model = models.pull(TINY if source == "hub" else f"{hub.endpoint}/web/x.gguf")
+    assert model.path.resolve().name in renamed
+
+
+def test_a_cancelled_request_leaves_no_thread_behind(hub: LyingHub, cache: Path) -> None:
+    """Its own read would time out only after 20 seconds."""
+    hub.lie("cdn", pause_after(70_000))
+    with pytest.raises(Cancelled):
+        models.pull(TINY, cancel=lambda: there(cache) == 70_000)
+    left = [thread for thread in threading.enumerate() if thread.name == "pocketllama-fetch"]
+    for thread in left:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)

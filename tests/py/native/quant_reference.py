@@ -1,7 +1,7 @@
 """Quantized blocks to numbers, in NumPy, from the formats' definition: what the native code is held against.
 
-It shares no code with the native library and works in another manner: the bytes of all blocks at once are spread into bit
-fields. `dequantize(name, data)` gives float32. Only the IQ1-3 codebooks come from the native source, for they are
+It shares no code with the native library and works in another manner: the bytes of all blocks at once are spread into
+bit fields. `dequantize(name, data)` gives float32. Only the IQ1-3 codebooks come from the native source, for they are
 nothing but numbers: they are read out of native/src/quant/grids.cc and must have the digests below, which are those of
 the tables in the `gguf` package of ggml's authors.
 """

@@ -18,7 +18,7 @@ from native_build import program  # noqa: E402
 from pocketllama import gguf  # noqa: E402
 from pocketllama.errors import ModelInvalid  # noqa: E402
 
-SOURCES = ["file.cc", "gguf.cc", "gguf_parse.cc", "gguf_split.cc", "utf8_check.cc"]
+SOURCES = ["file.cc", "gguf.cc", "gguf_parse.cc", "gguf_names.cc", "gguf_split.cc", "utf8_check.cc"]
 
 
 @pytest.fixture(scope="module")
