@@ -31,6 +31,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         if name.startswith(("POCKETLLAMA_", "HF_", "HUGGING_FACE_")) and name != "POCKETLLAMA_SLOW":
             monkeypatch.delenv(name)
     monkeypatch.setenv("POCKETLLAMA_HOME", str(home / "pocketllama"))
+    if library := os.environ.get("TEST_LIBRARY"):  # the same tests on another library, such as our own
+        monkeypatch.setenv("POCKETLLAMA_LIB", library)
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     # ctransformers' threads spin at barriers; where several tests share two cores, two of them are slower than one.
     monkeypatch.setenv("POCKETLLAMA_THREADS", "1")

@@ -155,7 +155,7 @@ class Generation:
     def tokens(self) -> Generator[int, None, None]:
         """The new token ids. Sets the reason for the end, and the times."""
         llm, options = self._llm, self._options
-        rng = options.rng()
+        sampler = llm.sampler(options)
         self._started = time.monotonic()
         try:
             while True:
@@ -173,7 +173,7 @@ class Generation:
                     if self._bounded and len(self._generated) >= options.max_tokens:
                         self._reason = "length"
                         return
-                    token = llm._choose(options, rng)
+                    token = llm._choose(sampler)
                 if not self._first_token:
                     self._first_token = time.monotonic()
                 if token in llm.vocab.ends:

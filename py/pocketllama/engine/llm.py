@@ -6,23 +6,20 @@ faults and what this class does instead. Thread safety, prefix reuse and cancell
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Generator, Iterator, Sequence
-from ctypes import c_int
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, ModelInvalid, UsageError
-from . import cpu, files, native
+from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, UsageError
+from . import bundled, cpu, files, native, own
+from .backend import Backend
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
 from .turn import Turn
-from .vocab import Vocab
 
 DEFAULT_BATCH = 512
-_GREEDY_BELOW = 1e-4  # dividing logits by less than this overflows a float32
 
 
 class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
@@ -44,8 +41,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         path or one of "avx2", "avx", "basic" (see `native.find`).
         """
         # What __del__ and close() look at must be there before anything can fail.
-        self._llm = None
-        self._lib: Any = None
+        self._backend: Any = None
         self._context: list[int] = []
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
@@ -53,30 +49,29 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
         self.library = native.find(lib)
         self.file = files.inspect(Path(model_path), self.library, model_type)
+        self._backend = self._open(model_type)
+        self._model_type = self._backend.architecture
+        self.vocab = self._backend.vocab
+
+    def _open(self, model_type: str | None) -> Backend:
+        """The model in the library: through our own functions where it has them."""
         n_ctx = self.file.context_length(self._config.context_length)
         self.file.check_memory(n_ctx)
-        self._lib = native.load(self.library)
-        self._llm = self._lib.ctransformers_llm_create(
-            str(model_path).encode(),
-            (model_type or "gguf").encode(),
-            native.config_struct(self._config, n_ctx if self.file.vocab else self._config.context_length),
-        )
-        if not self._llm:
-            raise ModelInvalid(
-                f"The library {self.library.path.name} could not load {model_path}; its own words are on stderr.",
-                remedy=f"Look at the file with: pocketllama show {model_path}",
-            )
-        self._model_type = self._lib.ctransformers_llm_architecture(self._llm).decode() or model_type or "gguf"
-        self._vocab_size = int(self._lib.ctransformers_llm_vocab_size(self._llm))
-        self._n_ctx = int(self._lib.ctransformers_llm_context_length(self._llm))
-        if not self.file.vocab and self._n_ctx <= 0:
-            self._n_ctx = 512  # the 2023 models that do not tell: what their library allots
-        self.vocab = self.file.vocab or Vocab.unknown(
-            self._vocab_size,
-            int(self._lib.ctransformers_llm_bos_token_id(self._llm)),
-            int(self._lib.ctransformers_llm_eos_token_id(self._llm)),
-            llama=self._model_type == "llama",
-        )
+        if self.file.vocab and own.speaks(lib := native.load(self.library)):
+            return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap)
+        return bundled.Bundled(self.library, self.file, model_type, self._config)
+
+    @property
+    def _lib(self) -> Any:
+        return self._backend.lib
+
+    @_lib.setter
+    def _lib(self, lib: Any) -> None:
+        self._backend.lib = lib
+
+    @property
+    def _llm(self) -> int | None:
+        return self._backend.handle if self._backend else None
 
     @classmethod
     def from_pretrained(
@@ -113,9 +108,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     def close(self) -> None:
         """Free the model; waits for a native call under way. Later calls raise EngineClosed. Closing twice is fine."""
         with self._turn.step():
-            handle, self._llm = self._llm, None
-            if handle:
-                self._lib.ctransformers_llm_delete(handle)
+            self._backend.close()
 
     def __enter__(self) -> LLM:
         return self
@@ -124,15 +117,9 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         self.close()
 
     def __del__(self) -> None:
-        # The interpreter may be half gone; a handle that was never made needs nothing.
-        if getattr(self, "_llm", None):
+        # The interpreter may be half gone; a model that was never loaded needs nothing.
+        if getattr(self, "_backend", None):
             self.close()
-
-    def _call(self, name: str, *args: Any) -> Any:
-        """One native function on this model; the caller holds the turn."""
-        if not self._llm:
-            raise EngineClosed("This model has been closed.", remedy="Load it again with LLM.from_pretrained().")
-        return getattr(self._lib, f"ctransformers_llm_{name}")(self._llm, *args)
 
     def __getattr__(self, name: str) -> Any:
         # Stock code calls `self.ctransformers_llm_*`; here each such call also takes the turn.
@@ -140,7 +127,9 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
             def call(*args: Any) -> Any:
                 with self._turn.step():
-                    return self._call(name.removeprefix("ctransformers_llm_"), *args)
+                    if not self._llm:
+                        raise EngineClosed("This model has been closed.", remedy="Load it again.")
+                    return getattr(self._lib, name)(self._llm, *args)
 
             return call
         raise AttributeError(f"'LLM' object has no attribute {name!r}")
@@ -150,12 +139,12 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     @property
     def vocab_size(self) -> int:
         """The number of tokens in the vocabulary."""
-        return self._vocab_size
+        return int(self._backend.vocab_size)
 
     @property
     def context_length(self) -> int:
         """The most tokens, prompt and answer together, that fit."""
-        return self._n_ctx
+        return int(self._backend.context_length)
 
     def is_eos_token(self, token: int) -> bool:
         """Whether `token` ends a generation; a model may have several such tokens."""
@@ -171,33 +160,29 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         return {
             "path": self._model_path,
             "architecture": self._model_type,
-            "context_length": self._n_ctx,
-            "vocab_size": self._vocab_size,
+            "context_length": self.context_length,
+            "vocab_size": self.vocab_size,
             "threads": self.threads,
             "library": self.library.as_json(),
         }
 
     # ---- text and tokens -----------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, add_bos_token: bool | None = None) -> list[int]:
-        """The token ids of `text`; the beginning-of-sequence token comes first if the model's file asks for it."""
-        raw = check_text("text", text).encode()
-        if b"\0" in raw:
-            # The ABI passes a C string, which would end there and lose the rest without a word.
-            raise UsageError(f"The text holds a NUL character at byte {raw.index(0)}, which this library cannot take.")
-        if add_bos_token is None:
-            add_bos_token = self.vocab.add_bos
-        # The ABI passes no capacity. A byte can become a token of its own, and a space becomes U+2581, three bytes.
-        out = (c_int * (3 * len(raw) + 16))()
-        with self._turn.step():
-            n = self._call("tokenize", raw, add_bos_token, out)
-        if not 0 <= n <= len(out):
-            raise EngineError(f"The library tokenized {len(raw)} bytes into {n} tokens.")
-        return list(out[:n])
+    def tokenize(self, text: str, add_bos_token: bool | None = None, special: bool = False) -> list[int]:
+        """The token ids of `text`; the beginning-of-sequence token comes first if the model's file asks for it.
 
-    def encode(self, text: str, bos: bool = False) -> list[int]:
+        With `special`, the names of control tokens in the text stand for them (our own library only).
+        """
+        raw = check_text("text", text).encode()
+        with self._turn.step():
+            tokens: list[int] = self._backend.tokenize(
+                raw, self.vocab.add_bos if add_bos_token is None else add_bos_token, special
+            )
+        return tokens
+
+    def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]:
         """The token ids of `text`, with the beginning-of-sequence token only on request; `decode` undoes it."""
-        return self.tokenize(text, add_bos_token=bos)
+        return self.tokenize(text, bos, special)
 
     def detokenize(self, tokens: Sequence[int] | int, decode: bool = True) -> str | bytes:
         """The text of `tokens` as it stands inside a generation: str, or bytes if not `decode`.
@@ -205,7 +190,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         A list that begins with the beginning-of-sequence token begins a text, so that the space which the tokenizer
         put before it is taken away.
         """
-        ids = check_tokens([tokens] if isinstance(tokens, int) else tokens, self._vocab_size)
+        ids = check_tokens([tokens] if isinstance(tokens, int) else tokens, self.vocab_size)
         with self._turn.step():
             data = b"".join(map(self.piece, ids))
         if not decode:
@@ -216,17 +201,18 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text whose `encode` is `tokens`: like `detokenize`, without the tokenizer's own leading space."""
-        text = self.detokenize(list(tokens))
-        assert isinstance(text, str)
+        ids = check_tokens(tokens, self.vocab_size)
+        with self._turn.step():
+            if isinstance(self._backend, own.Own):
+                return self._backend.decode(ids).decode(errors="replace")
+            text = b"".join(map(self._backend.piece, ids)).decode(errors="replace")
         return text.removeprefix(" ") if self.vocab.add_space_prefix else text
 
     def piece(self, token: int) -> bytes:
         """The bytes that the token id `token` stands for; they need not be whole characters."""
-        if token == self.vocab.nul:
-            return b"\0"  # a C string cannot say it
         with self._turn.step():
-            piece: bytes | None = self._call("detokenize", token)
-        return piece or b""
+            piece: bytes = self._backend.piece(token)
+        return piece
 
     # ---- evaluation ----------------------------------------------------------------------------------------------
 
@@ -235,7 +221,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
         UsageError for an empty list or an id outside the vocabulary; ContextOverflow when they do not fit.
         """
-        self._evaluate(check_tokens(tokens, self._vocab_size), batch_size, threads, lambda: False)
+        self._evaluate(check_tokens(tokens, self.vocab_size), batch_size, threads, lambda: False)
 
     def _evaluate(
         self, tokens: list[int], batch_size: int | None, threads: int | None, cancel: Callable[[], bool]
@@ -249,19 +235,17 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
             raise UsageError(f"batch_size and threads must be at least 1, not {batch} and {workers}.")
         with self._turn.step():
             n_past = len(self._context)
-            if n_past + len(tokens) > self._n_ctx:
+            if n_past + len(tokens) > self.context_length:
                 raise ContextOverflow(
-                    f"{n_past + len(tokens)} tokens do not fit the context of {self._n_ctx}.",
+                    f"{n_past + len(tokens)} tokens do not fit the context of {self.context_length}.",
                     remedy="Shorten the prompt, or load the model with a larger context_length.",
-                    data={"tokens": n_past + len(tokens), "context_length": self._n_ctx},
+                    data={"tokens": n_past + len(tokens), "context_length": self.context_length},
                 )
             for chunk in self._chunks.cut(tokens):
                 if cancel():
                     raise Cancelled("Cancelled while the prompt was evaluated.")
                 # Whatever happens in there, the cache behind this point is no longer what it was.
-                ids = (c_int * len(chunk))(*chunk)
-                if not self._call("batch_eval", ids, len(chunk), len(self._context), max(batch, len(chunk)), workers):
-                    raise EngineError(f"The library failed to evaluate {len(chunk)} tokens behind {n_past}.")
+                self._backend.evaluate(chunk, len(self._context), workers)
                 self._context.extend(chunk)
 
     def sample(
@@ -284,44 +268,30 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
             last_n_tokens=last_n_tokens,
             seed=seed,
         )
-        return self._choose(options, options.rng())
-
-    def _choose(self, options: Sampling, rng: random.Random) -> int:
-        """The next token; `rng` is the request's stream, of which the library gets a new seed for each token.
-
-        (The bundled library seeds its generator anew at each call: with one seed for all of them, every choice would
-        fall on the same point of the distribution.)
-        """
         with self._turn.step():
-            if not self._context:
-                raise UsageError("There is nothing to sample from: no token has been evaluated yet.")
-            n = self._n_ctx if options.last_n_tokens < 0 else options.last_n_tokens
-            recent = self._context[-n:] if n else []
-            greedy = options.temperature < _GREEDY_BELOW
-            token = self._call(
-                "sample",
-                (c_int * len(recent))(*recent),
-                len(recent),
-                1 if greedy else min(options.top_k or self._vocab_size, self._vocab_size),
-                1.0 if greedy else options.top_p,
-                1.0 if greedy else options.temperature,
-                options.repetition_penalty,
-                rng.getrandbits(31),
-            )
-        return int(token)
+            return self._choose(self._backend.sampler(options))
+
+    def sampler(self, options: Sampling) -> Any:
+        """The state of one request's choices: its options and its own stream of random numbers."""
+        return self._backend.sampler(options)
+
+    def _choose(self, sampler: Any) -> int:
+        """The next token; the caller has the turn."""
+        if not self._context:
+            raise UsageError("There is nothing to sample from: no token has been evaluated yet.")
+        return int(self._backend.choose(sampler, self._context))
 
     def reset(self) -> None:
         """Forget the context."""
         with self._turn.step():
-            self._context.clear()
-            self._call("reset")
+            self._context.clear()  # what the library holds behind position 0 is never looked at
 
     def generate(self, tokens: Sequence[int], **options: Any) -> Generator[int, None, None]:
         """New tokens after `tokens`, until the model ends its text or the context is full. Options as in `__call__`."""
         reset = options.pop("reset", None)
         generation = Generation(
             self,
-            check_tokens(tokens, self._vocab_size),
+            check_tokens(tokens, self.vocab_size),
             sampling_of(self._config, **{k: v for k, v in options.items() if k not in ("batch_size", "threads")}),
             batch_size=options.get("batch_size"),
             threads=options.get("threads"),
@@ -348,7 +318,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         """
         if options is None:
             options = Sampling.of(**values)
-        tokens = self.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, self._vocab_size)
+        tokens = self.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, self.vocab_size)
         return Generation(self, tokens, options, cancel=cancel)
 
     def _stream(self, prompt: str, **options: Any) -> Iterator[str]:
@@ -368,13 +338,31 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         self, input: str | Sequence[int], *, batch_size: int | None = None, threads: int | None = None
     ) -> list[float]:
         """The embedding of a text or of token ids: the final hidden state of the last token, n_embd floats."""
-        tokens = self.tokenize(input) if isinstance(input, str) else check_tokens(input, self._vocab_size)
+        tokens = self.tokenize(input) if isinstance(input, str) else check_tokens(input, self.vocab_size)
         if not tokens:
             raise UsageError("There is nothing to embed: the text has no tokens.")
         with self._turn.step():
             self._context.clear()  # the state of every token is wanted anew, whatever the cache holds
             self._evaluate(tokens, batch_size, threads, lambda: False)
-            n = self._call("embeddings_size")
-            if n <= 0:
-                raise EngineError(f"{self.library.path.name} gives no embeddings for {self._model_type} models.")
-            return list(self._call("embeddings_data")[:n])
+            state: list[float] = self._backend.embedding()
+        if not state:
+            raise EngineError(f"{self.library.path.name} gives no embeddings for {self._model_type} models.")
+        return state
+
+    def score(self, tokens: Sequence[int]) -> Any:
+        """The logits behind each of `tokens`, evaluated as a new text: float32, shape (n, vocab).
+
+        A NumPy array where NumPy is installed, else a memoryview of that shape.
+        """
+        ids = check_tokens(tokens, self.vocab_size)
+        if not 0 < len(ids) <= self.context_length:
+            raise ContextOverflow(f"From 1 to {self.context_length} tokens can be scored, not {len(ids)}.")
+        with self._turn.step():
+            self._context.clear()
+            scores = self._backend.score(ids, self.threads)
+            self._context.extend(ids)
+        try:
+            import numpy
+        except ImportError:
+            return scores
+        return numpy.asarray(scores)

@@ -133,6 +133,16 @@ def load(library: Library) -> ctypes.CDLL:
     return lib
 
 
+def address(pointer: Any) -> int:
+    """Where a ctypes pointer points to."""
+    return ctypes.addressof(pointer.contents)
+
+
+def seed(wish: int) -> int:
+    """A seed that is one: `wish`, or for -1 a new one each time."""
+    return wish if wish >= 0 else int.from_bytes(os.urandom(8), "little")
+
+
 def config_struct(config: Any, context_length: int) -> _ConfigStruct:
     """The ABI's config for a ctransformers `Config`, with the context length that was decided on."""
     return _ConfigStruct(context_length, config.gpu_layers, config.mmap, config.mlock)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -27,6 +26,21 @@ class Sampling:
     seed: int = -1  # one seed, one text; -1: a new one each time
     stop: tuple[str, ...] = field(default=())  # the text ends before the first of these
 
+    # What only our own library knows; on ctransformers' they must be left as they are.
+    min_p: float = 0.0  # keep what is at least this fraction as likely as the likeliest; 0: all
+    typical_p: float = 1.0  # locally typical sampling; 1: off
+    frequency_penalty: float = 0.0  # taken from a token's logit for each time it stands in the last_n_tokens
+    presence_penalty: float = 0.0  # … once, if it does
+    xtc_probability: float = 0.0  # how often all likely tokens but the last are excluded
+    xtc_threshold: float = 0.1  # … where likely means at least this probability
+    dry_multiplier: float = 0.0  # penalty for continuing a repetition; 0: off
+    dry_base: float = 1.75  # … growing by this factor with each token of it
+    dry_allowed_length: int = 2  # … beyond this length
+    mirostat: int = 0  # 2: keep the surprise near mirostat_tau, in place of top_k, top_p, …
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
+
     def __post_init__(self) -> None:
         _whole("max_tokens", self.max_tokens, 0, 2**31 - 1)
         _number("temperature", self.temperature, 0.0, 100.0)
@@ -35,6 +49,12 @@ class Sampling:
         _number("repetition_penalty", self.repetition_penalty, 0.01, 100.0)
         _whole("last_n_tokens", self.last_n_tokens, -1, 2**31 - 1)
         _whole("seed", self.seed, -1, MAX_SEED)
+        for name, low, high in _RANGES:
+            _number(name, getattr(self, name), low, high)
+        _whole("dry_allowed_length", self.dry_allowed_length, 0, 2**31 - 1)
+        if self.mirostat not in (0, 2):
+            raise UsageError(f"mirostat is 0 (off) or 2, not {self.mirostat!r:.80}.")
+        object.__setattr__(self, "logit_bias", _check_bias(self.logit_bias))
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(s, str) for s in stop):
             raise UsageError(f"stop must be a string or a list of strings, not {stop!r:.80}.")
@@ -50,9 +70,31 @@ class Sampling:
             raise UsageError(f"Unknown option {sorted(unknown)[0]!r}; the options are {', '.join(sorted(known))}.")
         return cls(**{k: v for k, v in values.items() if v is not None})
 
-    def rng(self) -> random.Random:
-        """The request's own stream of random numbers; made once per generation."""
-        return random.Random(self.seed if self.seed >= 0 else None)
+
+_RANGES = (
+    ("min_p", 0.0, 1.0),
+    ("typical_p", 0.0, 1.0),
+    ("frequency_penalty", -100.0, 100.0),
+    ("presence_penalty", -100.0, 100.0),
+    ("xtc_probability", 0.0, 1.0),
+    ("xtc_threshold", 0.0, 1.0),
+    ("dry_multiplier", 0.0, 1000.0),
+    ("dry_base", 1.0, 100.0),
+    ("mirostat_tau", 0.0, 100.0),
+    ("mirostat_eta", 0.0, 10.0),
+)
+
+
+def _check_bias(bias: Any) -> tuple[tuple[int, float], ...]:
+    """A mapping of token ids (as JSON has them, strings too) or a sequence of pairs."""
+    pairs = list(bias.items()) if isinstance(bias, Mapping) else bias
+    try:
+        checked = tuple((int(token), float(value)) for token, value in pairs)
+    except (TypeError, ValueError):
+        raise UsageError(f"logit_bias must map token ids to numbers, not {bias!r:.80}.") from None
+    if any(math.isnan(value) for _, value in checked):
+        raise UsageError("logit_bias must map token ids to numbers, not to NaN.")
+    return checked
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:

@@ -1,4 +1,4 @@
-"""The aliases: short names for a handful of small instruct models on the hub. Their facts are in registry.json."""
+"""The aliases: short names for a handful of small instruct models. registry.json says what of them is certain."""
 
 from __future__ import annotations
 
