@@ -39,6 +39,8 @@ _OTHER_FILES = (
     (b"version https://git-lfs", "a Git LFS pointer; the file itself was not downloaded"),
     (b"<", "a page of HTML or XML, not what was to be downloaded"),
 )
+# Far beyond any page or vector; a larger one would only make a small file claim a large offset.
+_LARGEST_ALIGNMENT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,9 @@ def _alignment(cursor: Cursor, metadata: Metadata) -> int:
     if "general.alignment" not in metadata:
         return DEFAULT_ALIGNMENT
     value = metadata["general.alignment"]
-    if metadata.type_of("general.alignment") != ValueType.UINT32 or value == 0 or value & (value - 1):
-        raise cursor.error("general.alignment", "a power of two of type UINT32", shown(value))
+    kind = metadata.type_of("general.alignment")
+    if kind != ValueType.UINT32 or not 0 < value <= _LARGEST_ALIGNMENT or value & (value - 1):
+        raise cursor.error("general.alignment", "a power of two up to 2^20 of type UINT32", shown(value))
     return int(value)
 
 

@@ -50,7 +50,7 @@ def _read(parts: list[gguf.GGUF], licence: str | None) -> dict[str, Any]:
     tokens = "tokenizer.ggml.tokens"
     return {
         "format": "gguf",
-        "licence": licence or metadata.get("general.license"),
+        "licence": metadata.get("general.license") or licence,
         "title": metadata.get("general.name"),
         "architecture": architecture,
         "parameters": parameters,

@@ -28,7 +28,7 @@ def find(name: str) -> Model:
     """
     ref = parse(name)
     if isinstance(ref, refs.EmbeddedRef):
-        return _whole(name, (paths.EMBEDDED / f"{ref.name}.gguf",), "embedded")
+        return _whole(name, (paths.EMBEDDED / f"{ref.name}.gguf",), "embedded", licence="mit")
     if isinstance(ref, refs.HubRef):
         return _find_hub(name, ref)
     if isinstance(ref, refs.UrlRef):

@@ -121,7 +121,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "alignment: 0": (with_alignment(U32, 0), "a power of two"),
     "alignment: 3": (with_alignment(U32, 3), "a power of two"),
     "alignment: 2^32-1": (with_alignment(U32, 2**32 - 1), "a power of two"),
-    "alignment: 2^31": (with_alignment(U32, 2**31), "the data of tensor"),
+    "alignment: 2^31": (with_alignment(U32, 2**31), "a power of two up to 2^20"),
     "alignment: a byte": (with_alignment(U8, 32), "of type UINT32"),
     "alignment: a string": (one(tensor("w", [4]), keys=[string("general.alignment", "32")]), "of type UINT32"),
     "alignment: an array": (one(tensor("w", [4]), keys=[array("general.alignment", U32, u32(32), 1)]), "UINT32"),
