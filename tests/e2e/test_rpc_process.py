@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ..conftest import REPO
 from .processes import CLI, PATIENCE, Runner
 
 GREEDY = {"temperature": 0, "repetition_penalty": 1.1}
@@ -204,3 +205,22 @@ def test_a_reader_that_goes_away_ends_it() -> None:
     os.close(read)
     process.stdin.close()
     assert process.wait(PATIENCE) == 0
+
+
+def test_the_session_in_the_docs(tmp_path: Path) -> None:
+    """What docs/protocol.md shows is what happens; "…" there stands for anything."""
+    text = (REPO / "docs" / "protocol.md").read_text()
+    block = text[text.index("```sh\n$ ") + len("```sh\n$ ") :].partition("```")[0]
+    split = block.index('{"jsonrpc"', block.index("rpc -m tales"))
+    command, shown = block[:split], block[split:].splitlines()
+    program = tmp_path / "pocketllama"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pocketllama "$@"\n')
+    program.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, timeout=PATIENCE, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == len(shown)
+    for line, expected in zip(said, shown, strict=True):
+        at = 0
+        for part in expected.split("…"):
+            at = line.index(part, at) + len(part)

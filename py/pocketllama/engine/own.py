@@ -113,6 +113,11 @@ def speaks(lib: ctypes.CDLL) -> bool:
     return hasattr(lib, "pl_load")
 
 
+def isa(lib: ctypes.CDLL) -> str:
+    """The instruction set that our library's kernels use on this machine."""
+    return bind(lib).pl_isa().decode()  # type: ignore[no-any-return]
+
+
 def bind(lib: ctypes.CDLL) -> ctypes.CDLL:
     """`lib` with the signatures of our functions."""
     for name, (argtypes, restype) in _SIGNATURES.items():
