@@ -4,7 +4,8 @@
 >>> with LLM.from_pretrained("tales") as llm:
 ...     print(llm("Once upon a time"))
 
-`LLM` runs a model in this process. `Client` runs it in another, over JSON-RPC. `errors` has every exception.
+`LLM` runs a model in this process. `Client` runs it in another, over JSON-RPC. `Tokenizer` needs only a vocabulary.
+`errors` has every exception.
 """
 
 from __future__ import annotations
@@ -17,8 +18,21 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .client import Client
     from .engine import LLM
+    from .engine.tokenizer import Tokenizer
 
-__all__ = ["LLM", "Client", "__version__", "errors"]
+__all__ = ["LLM", "Client", "Tokenizer", "__version__", "errors", "lib"]
+
+
+def lib() -> str:
+    """The path of our own library, for programs that use ctransformers.
+
+    >>> ctransformers.LLM(path, lib=pocketllama.lib())
+
+    EngineError if it is not here; `pocketllama build` builds it.
+    """
+    from .engine import native
+
+    return str(native.require_own())
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from .engine import LLM
 
         return LLM
+    if name == "Tokenizer":
+        from .engine.tokenizer import Tokenizer
+
+        return Tokenizer
     if name == "Client":
         from .client import Client
 

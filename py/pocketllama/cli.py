@@ -214,6 +214,14 @@ def doctor(as_json: bool = False, no_setup: bool = False) -> None:
         raise SystemExit(1)
 
 
+def build() -> None:
+    """Build the engine's own library."""
+    from .engine import build as builder
+
+    path = builder.build(lambda line: print(f"pocketllama: {line}", file=sys.stderr))
+    output.write(f"{path}\n")
+
+
 def setup() -> None:
     """The npx entry does this itself; a Python that can run this line is set up."""
     output.write(f"pocketllama {__version__} is installed in {sys.prefix}; there is nothing to set up.\n")
@@ -331,6 +339,11 @@ VERBS: dict[str, Verb] = {
         setup,
         "Create the Python environment now (npx pocketllama does it at its first run).",
         details="Options of the npx entry: --wheelhouse DIR, --offline, --force; see docs/install.md.",
+    ),
+    "build": Verb(
+        build,
+        "Build the engine's own library with this machine's C++ compiler; it is then preferred.",
+        details="Needs GCC 10, Clang 12 or newer ($CXX, c++, g++, clang++ on PATH), or: pip install ziglang.",
     ),
     "version": Verb(version, "Print the version."),
 }

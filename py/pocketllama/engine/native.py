@@ -1,8 +1,8 @@
 """Find the shared library behind the engine and bind its C functions: the one seam between our library and the bundled.
 
 Preference: `$POCKETLLAMA_LIB` (a path, or `avx2`, `avx`, `basic` for one of ctransformers' own), then our own
-`libpocketllama` beside this package, then the best of the bundled ones that this processor can run. Our library exports
-every function of the bundled ABI, so everything above this file is the same for both.
+`libpocketllama` (beside this package in a wheel, or built on this machine: see `build`), then the best of the bundled
+ones that this processor can run. Our library exports every function of the bundled ABI beside its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import EngineError, UsageError
 from ..paths import PACKAGE
-from . import cpu
+from . import build, cpu
 
 BUNDLED = ("avx2", "avx", "basic")
 
@@ -47,15 +47,24 @@ def find(wish: str | None = None) -> Library:
                 remedy=f"Name a file, or one of {', '.join(BUNDLED)}; or unset POCKETLLAMA_LIB.",
             )
         return Library(path.absolute(), "custom", "unknown")
-    if (own := PACKAGE / "lib" / _file_name("pocketllama")).is_file():
-        return Library(own, "native", "dispatched at load")
+    if own := find_own():
+        return Library(own, "native", "chosen at load")
     return _bundled(_best_bundled())
 
 
-def _file_name(name: str) -> str:
-    if sys.platform == "win32":
-        return f"{name}.dll"
-    return f"lib{name}.dylib" if sys.platform == "darwin" else f"lib{name}.so"
+def find_own() -> Path | None:
+    """Our own library, if it is here."""
+    packaged = PACKAGE / "lib" / build.library_name()
+    return packaged if packaged.is_file() else build.find()
+
+
+def require_own() -> Path:
+    """Our own library: the file that `$POCKETLLAMA_LIB` names, else `find_own`'s. EngineError if it is nowhere."""
+    wish = os.environ.get("POCKETLLAMA_LIB", "")
+    path = Path(wish) if wish and wish not in BUNDLED else find_own()
+    if path is None or not path.is_file():
+        raise EngineError("This needs pocketllama's own library, which is not here.", remedy="pocketllama build")
+    return path
 
 
 def _best_bundled() -> str:
@@ -69,7 +78,8 @@ def _best_bundled() -> str:
 def _bundled(name: str) -> Library:
     from .stock import LIBRARY_FOLDER
 
-    path = LIBRARY_FOLDER / name / _file_name("ctransformers")
+    file_name = build.library_name().replace("pocketllama", "ctransformers")
+    path = LIBRARY_FOLDER / name / file_name
     # The bundled files are for x86-64, except that macOS' basic one is universal.
     runs_here = cpu.machine() == "x86_64" or (sys.platform == "darwin" and name == "basic")
     if not runs_here or not path.is_file():

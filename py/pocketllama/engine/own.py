@@ -119,7 +119,9 @@ def isa(lib: ctypes.CDLL) -> str:
 
 
 def bind(lib: ctypes.CDLL) -> ctypes.CDLL:
-    """`lib` with the signatures of our functions."""
+    """`lib` with the signatures of our functions; EngineError if it has none."""
+    if not speaks(lib):
+        raise EngineError(f"{lib._name} is not pocketllama's own library.", remedy="pocketllama build")
     for name, (argtypes, restype) in _SIGNATURES.items():
         function = getattr(lib, f"pl_{name}")
         function.argtypes, function.restype = argtypes, restype
