@@ -8,7 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+# In CI the same examples each time: what is new there must come from the change that is tested.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared" / "data"

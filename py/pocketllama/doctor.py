@@ -10,7 +10,7 @@ from typing import Any
 
 from . import models
 from ._version import __version__
-from .engine import cpu, native
+from .engine import cpu, native, own
 from .errors import PocketllamaError
 from .paths import data_dir
 from .units import available_memory, free_disk, human_bytes, total_memory
@@ -62,7 +62,7 @@ def _library(problems: list[dict[str, str]]) -> dict[str, Any] | None:
     try:
         library = native.find()
         found |= library.as_json()
-        native.load(library)
+        found |= own.identify(library, native.load(library)).as_json()
     except PocketllamaError as e:
         problems.append(_problem(e))
     return found

@@ -58,7 +58,9 @@ def test_tokens_and_embeddings() -> None:
         assert runner.call("embed", input="a fish")["embedding"] != one
         assert runner.call("detokenize", tokens=[99999])["code"] == -32602
         assert runner.call("complete", prompt="x " * 2000)["data"]["context_length"] == 512
-        assert runner.call("tokenize", text="a\0b")["code"] == -32602
+        # ctransformers' library cannot take a NUL; ours can. Neither loses what stands behind it.
+        answer = runner.call("tokenize", text="a\0b")
+        assert answer.get("code") == -32602 or runner.call("detokenize", tokens=answer["tokens"])["text"] == "a\0b"
 
 
 @pytest.mark.parametrize("how", ["$/cancelRequest", "notifications/cancelled"])

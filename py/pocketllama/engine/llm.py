@@ -7,7 +7,6 @@ faults and what this class does instead. Thread safety, prefix reuse and cancell
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,7 +58,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         n_ctx = self.file.context_length(self._config.context_length)
         self.file.check_memory(n_ctx)
         if self.file.vocab and own.speaks(lib := native.load(self.library)):
-            self.library = replace(self.library, kind="native", isa=own.isa(lib))
+            self.library = own.identify(self.library, lib)
             return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap)
         return bundled.Bundled(self.library, self.file, model_type, self._config)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ def speaks(lib: ctypes.CDLL) -> bool:
     return hasattr(lib, "pl_load")
 
 
-def isa(lib: ctypes.CDLL) -> str:
-    """The instruction set that our library's kernels use on this machine."""
-    return bind(lib).pl_isa().decode()  # type: ignore[no-any-return]
+def identify(library: native.Library, lib: ctypes.CDLL) -> native.Library:
+    """What `library` turns out to be once it is loaded: ours, with the instruction set it has chosen, or as it was."""
+    return replace(library, kind="native", isa=bind(lib).pl_isa().decode()) if speaks(lib) else library
 
 
 def bind(lib: ctypes.CDLL) -> ctypes.CDLL:
