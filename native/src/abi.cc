@@ -1,0 +1,508 @@
+// The only extern "C". Every call finds its engine in a registry, takes its lock, and turns what is thrown into a number
+// and words. Nothing is trusted: pointers may be null, handles stale, counts negative.
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <new>
+#include <random>
+#include <shared_mutex>
+#include <string>
+
+#include "../include/pocketllama.h"
+#include "architectures.h"
+#include "engine.h"
+#include "error.h"
+#include "kernels/kernels.h"
+#include "sampler.h"
+#include "utf8_check.h"
+
+namespace {
+
+using pl::Engine;
+using pl::ErrorKind;
+using pl::fail;
+
+struct LastError {
+  std::string words;
+  int32_t kind = PL_OK;
+};
+thread_local LastError last_error;
+thread_local std::string text_buffer;  // what a function that returns a const char* points into
+
+// Words are UTF-8 and no book, whatever name of a file or a tensor stands in them.
+std::string presentable(std::string_view words) {
+  constexpr size_t kMost = 2000;
+  std::string out(words.substr(0, kMost));
+  for (size_t at; (at = pl::first_invalid_utf8(out)) != std::string::npos;) out[at] = '?';
+  if (words.size() > kMost) out += "...";
+  return out;
+}
+
+int32_t record(ErrorKind kind, const char* words) noexcept {
+  last_error.kind = -static_cast<int32_t>(kind);
+  try {
+    last_error.words = presentable(words);
+  } catch (...) {
+    last_error.words.clear();
+  }
+  return last_error.kind;
+}
+
+// Runs `body`; gives what it gives, or `failed(kind)` after noting what it threw.
+template <typename Body, typename Failed>
+auto guarded(const Body& body, const Failed& failed) noexcept -> decltype(body()) {
+  try {
+    return body();
+  } catch (const pl::Error& e) {
+    return failed(record(e.kind, e.what()));
+  } catch (const std::bad_alloc&) {
+    return failed(record(ErrorKind::kOutOfMemory, "memory is used up"));
+  } catch (const std::exception& e) {
+    return failed(record(ErrorKind::kInternal, e.what()));
+  } catch (...) {
+    return failed(record(ErrorKind::kInternal, "something unknown was thrown"));
+  }
+}
+
+// Handles are numbers that are given out once, not addresses: one that was freed never comes to mean another model, and
+// a model is never taken for a sampler. They are odd, so that no pointer of a caller's own is one.
+void* next_handle() {
+  static std::atomic<uintptr_t> next{0x1001};
+  return reinterpret_cast<void*>(next.fetch_add(2));
+}
+
+// The engines behind the handles. A call holds its engine alive, so that freeing waits for nobody and breaks nothing.
+template <typename T>
+class Registry {
+ public:
+  template <typename Handle>
+  Handle* add(std::shared_ptr<T> item) {
+    std::unique_lock lock(mutex_);
+    void* const key = next_handle();
+    items_.emplace(key, std::move(item));
+    return static_cast<Handle*>(key);
+  }
+  std::shared_ptr<T> find(const void* handle, const char* what) const {
+    std::shared_lock lock(mutex_);
+    const auto found = items_.find(const_cast<void*>(handle));
+    if (found == items_.end()) fail(ErrorKind::kUsage, "this %s is NULL, or was freed", what);
+    return found->second;
+  }
+  void remove(const void* handle) {
+    std::shared_ptr<T> gone;  // destroyed after the lock is released: that may take long
+    std::unique_lock lock(mutex_);
+    const auto found = items_.find(const_cast<void*>(handle));
+    if (found == items_.end()) return;
+    gone = std::move(found->second);
+    items_.erase(found);
+    lock.unlock();
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;
+  std::map<void*, std::shared_ptr<T>> items_;
+};
+
+struct LockedSampler {
+  explicit LockedSampler(pl::SamplerParams params) : sampler(std::move(params)) {}
+  std::mutex mutex;
+  pl::Sampler sampler;
+};
+
+// Never destroyed: other threads may still call while the process ends.
+Registry<Engine>& engines() {
+  static auto* const registry = new Registry<Engine>;
+  return *registry;
+}
+Registry<LockedSampler>& samplers() {
+  static auto* const registry = new Registry<LockedSampler>;
+  return *registry;
+}
+
+// An engine, locked for one call.
+struct Locked {
+  explicit Locked(const pl_llm* llm) : engine(engines().find(llm, "model")), lock(engine->mutex) {}
+  Engine* operator->() const { return engine.get(); }
+  std::shared_ptr<Engine> engine;
+  std::lock_guard<std::mutex> lock;
+};
+
+void need(const void* pointer, int64_t n, const char* name) {
+  if (n < 0) fail(ErrorKind::kUsage, "the length of %s is negative (%lld)", name, static_cast<long long>(n));
+  if (n > 0 && !pointer) fail(ErrorKind::kUsage, "%s is NULL", name);
+}
+
+// An input that is read: no caller has an array of this length, and a wrong one is not followed out of memory.
+constexpr int64_t kLongestInput = int64_t{1} << 30;
+
+void need_input(const void* pointer, int64_t n, const char* name) {
+  need(pointer, n, name);
+  if (n > kLongestInput) {
+    fail(ErrorKind::kUsage, "the length of %s is %lld, and may be %lld at most", name, static_cast<long long>(n),
+         static_cast<long long>(kLongestInput));
+  }
+}
+
+// Copies as much of `from` as fits, and gives how much there is.
+template <typename T, typename From>
+int64_t copy_out(const From& from, T* out, int64_t capacity) {
+  need(out, capacity, "the output");
+  const auto n = static_cast<int64_t>(from.size());
+  std::copy_n(from.begin(), std::min(n, capacity), out);
+  return n;
+}
+
+int64_t failed_count(int32_t kind) { return kind; }
+int32_t failed_int(int32_t kind) { return kind; }
+
+template <typename T>
+T* data_or_null(std::span<T> values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+const char* keep(std::string text) {
+  text_buffer = std::move(text);
+  return text_buffer.c_str();
+}
+
+pl_llm* load(const char* path, const pl::EngineOptions& options) {
+  if (!path) fail(ErrorKind::kUsage, "the path is NULL");
+  return engines().add<pl_llm>(std::make_shared<Engine>(path, options));
+}
+
+// The members of a struct that the caller knows; the rest are zero.
+template <typename T>
+T known_part(const T* given, const char* name) {
+  T out{};
+  if (!given) return out;
+  if (given->size < sizeof(uint32_t) || given->size > 4096) fail(ErrorKind::kUsage, "%s.size is %u", name, given->size);
+  std::memcpy(&out, given, std::min<size_t>(given->size, sizeof(T)));
+  return out;
+}
+
+pl::SamplerParams sampler_params(const pl_sampling& p) {
+  pl::SamplerParams out;
+  out.seed = p.seed, out.temperature = p.temperature, out.top_k = p.top_k, out.top_p = p.top_p, out.min_p = p.min_p;
+  out.typical_p = p.typical_p, out.xtc_probability = p.xtc_probability, out.xtc_threshold = p.xtc_threshold;
+  out.penalty_last_n = p.penalty_last_n, out.repetition_penalty = p.repetition_penalty;
+  out.frequency_penalty = p.frequency_penalty, out.presence_penalty = p.presence_penalty;
+  out.dry_multiplier = p.dry_multiplier, out.dry_base = p.dry_base;
+  out.dry_allowed_length = p.dry_allowed_length, out.dry_last_n = p.dry_last_n;
+  need_input(p.dry_breakers, p.n_dry_breakers, "dry_breakers");
+  if (p.n_dry_breakers) out.dry_breakers.assign(p.dry_breakers, p.dry_breakers + p.n_dry_breakers);
+  if (p.mirostat != 0 && p.mirostat != 2) fail(ErrorKind::kUsage, "mirostat is %d; 0 and 2 are known", p.mirostat);
+  out.mirostat = p.mirostat == 2, out.mirostat_tau = p.mirostat_tau, out.mirostat_eta = p.mirostat_eta;
+  need_input(p.bias_tokens, p.n_bias, "bias_tokens");
+  need(p.bias_values, p.n_bias, "bias_values");
+  for (int32_t i = 0; i < p.n_bias; ++i) out.logit_bias.emplace_back(p.bias_tokens[i], p.bias_values[i]);
+  return out;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* pl_version(void) { return PL_VERSION; }
+
+const char* pl_isa(void) {
+  return guarded([] { return pl::kernels().isa; }, [](int32_t) -> const char* { return ""; });
+}
+
+const char* pl_architectures(void) {
+  return guarded([] { return keep(pl::known_architectures()); }, [](int32_t) -> const char* { return ""; });
+}
+
+const char* pl_last_error(void) { return last_error.words.c_str(); }
+int32_t pl_last_error_kind(void) { return last_error.kind; }
+
+pl_llm* pl_load(const char* path, const pl_options* options) {
+  return guarded(
+      [&] {
+        const pl_options o = known_part(options, "pl_options");
+        pl::EngineOptions out;
+        out.context_length = o.context_length, out.n_seqs = o.n_seqs ? o.n_seqs : 1, out.threads = o.threads;
+        out.kv_type = o.kv_f32 ? pl::Type::F32 : pl::Type::F16;
+        out.use_mmap = !o.no_mmap, out.vocab_only = o.vocab_only != 0;
+        return load(path, out);
+      },
+      [](int32_t) -> pl_llm* { return nullptr; });
+}
+
+void pl_free(pl_llm* llm) {
+  guarded([&] { engines().remove(llm); return 0; }, failed_int);
+}
+
+int32_t pl_vocab_size(pl_llm* llm) {
+  return guarded([&] { return static_cast<int32_t>(engines().find(llm, "model")->n_vocab()); }, failed_int);
+}
+int32_t pl_context_length(pl_llm* llm) {
+  return guarded([&] { return static_cast<int32_t>(engines().find(llm, "model")->n_ctx()); }, failed_int);
+}
+int32_t pl_embedding_size(pl_llm* llm) {
+  return guarded([&] { return static_cast<int32_t>(engines().find(llm, "model")->dim()); }, failed_int);
+}
+int32_t pl_bos(pl_llm* llm) {
+  return guarded([&] { return engines().find(llm, "model")->tokenizer().bos(); }, failed_int);
+}
+int32_t pl_eos(pl_llm* llm) {
+  return guarded([&] { return engines().find(llm, "model")->tokenizer().eos(); }, failed_int);
+}
+int32_t pl_adds_bos(pl_llm* llm) {
+  return guarded([&] { return int32_t{engines().find(llm, "model")->tokenizer().add_bos()}; }, failed_int);
+}
+int32_t pl_is_end(pl_llm* llm, int32_t token) {
+  return guarded([&] { return int32_t{engines().find(llm, "model")->tokenizer().is_end(token)}; }, failed_int);
+}
+
+// The tokenizer never changes, so text needs no lock: it can be tokenized while a long evaluation runs.
+int64_t pl_tokenize(pl_llm* llm, const char* text, int64_t n_bytes, int32_t flags, int32_t* out, int64_t capacity) {
+  return guarded(
+      [&] {
+        need_input(text, n_bytes, "the text");
+        const std::string_view view(n_bytes ? text : "", static_cast<size_t>(n_bytes));
+        const auto engine = engines().find(llm, "model");
+        return copy_out(engine->tokenizer().encode(view, (flags & PL_BOS) != 0, (flags & PL_SPECIAL) != 0), out, capacity);
+      },
+      failed_count);
+}
+
+int64_t pl_piece(pl_llm* llm, int32_t token, int32_t flags, char* out, int64_t capacity) {
+  return guarded(
+      [&] {
+        const auto engine = engines().find(llm, "model");
+        return copy_out(engine->tokenizer().piece(token, (flags & PL_SPECIAL) != 0), out, capacity);
+      },
+      failed_count);
+}
+
+int64_t pl_detokenize(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t flags, char* out, int64_t capacity) {
+  return guarded(
+      [&] {
+        need_input(tokens, n, "tokens");
+        const auto engine = engines().find(llm, "model");
+        const std::span<const int32_t> ids(tokens, static_cast<size_t>(n));
+        return copy_out(engine->tokenizer().decode(ids, (flags & PL_SPECIAL) != 0), out, capacity);
+      },
+      failed_count);
+}
+
+int32_t pl_eval(pl_llm* llm, const pl_item* items, int64_t n, const int32_t* abort) {
+  return guarded(
+      [&] {
+        need(items, n, "items");
+        const Locked engine(llm);
+        engine->expect_room(n);  // before they are read: a wrong length is not followed out of memory
+        std::vector<pl::Item> batch;
+        batch.reserve(static_cast<size_t>(n));
+        for (int64_t i = 0; i < n; ++i) {
+          batch.push_back({items[i].token, items[i].seq, items[i].pos, items[i].wants_logits != 0});
+        }
+        engine->eval(batch, abort);
+        return int32_t{PL_OK};
+      },
+      failed_int);
+}
+
+int64_t pl_logits(pl_llm* llm, float* out, int64_t capacity) {
+  return guarded([&] { return copy_out(Locked(llm)->logits(), out, capacity); }, failed_count);
+}
+
+int64_t pl_hidden(pl_llm* llm, float* out, int64_t capacity) {
+  return guarded([&] { return copy_out(Locked(llm)->hidden(), out, capacity); }, failed_count);
+}
+
+int32_t pl_score(pl_llm* llm, const int32_t* tokens, int64_t n, float* out, int64_t capacity, const int32_t* abort) {
+  return guarded(
+      [&] {
+        need(tokens, n, "tokens");
+        need(out, capacity, "the output");
+        const Locked engine(llm);
+        engine->expect_room(n, 1);
+        if (n > capacity / std::max<int64_t>(engine->n_vocab(), 1)) {
+          fail(ErrorKind::kUsage, "%lld tokens need room for %lld logits each, there is room for %lld in all",
+               static_cast<long long>(n), static_cast<long long>(engine->n_vocab()), static_cast<long long>(capacity));
+        }
+        engine->score({tokens, static_cast<size_t>(n)}, out, abort);
+        return int32_t{PL_OK};
+      },
+      failed_int);
+}
+
+int32_t pl_cached(pl_llm* llm, int32_t seq) {
+  return guarded([&] { return static_cast<int32_t>(Locked(llm)->cached(seq)); }, failed_int);
+}
+
+int32_t pl_truncate(pl_llm* llm, int32_t seq, int32_t from) {
+  return guarded([&] { Locked(llm)->truncate(seq, from); return int32_t{PL_OK}; }, failed_int);
+}
+
+int32_t pl_set_threads(pl_llm* llm, int32_t threads) {
+  return guarded([&] { Locked(llm)->set_threads(threads); return int32_t{PL_OK}; }, failed_int);
+}
+
+void pl_sampling_defaults(pl_sampling* out) {
+  if (!out) return;
+  const pl::SamplerParams d;
+  *out = {};
+  out->size = sizeof(pl_sampling);
+  out->temperature = d.temperature, out->top_k = d.top_k, out->top_p = d.top_p, out->min_p = d.min_p;
+  out->typical_p = d.typical_p, out->xtc_threshold = d.xtc_threshold, out->penalty_last_n = d.penalty_last_n;
+  out->repetition_penalty = d.repetition_penalty, out->dry_base = d.dry_base;
+  out->dry_allowed_length = d.dry_allowed_length, out->dry_last_n = d.dry_last_n;
+  out->mirostat_tau = d.mirostat_tau, out->mirostat_eta = d.mirostat_eta;
+}
+
+pl_sampler* pl_sampler_new(const pl_sampling* params) {
+  return guarded(
+      [&] {
+        if (!params) fail(ErrorKind::kUsage, "the sampling parameters are NULL");
+        const pl_sampling p = known_part(params, "pl_sampling");
+        return samplers().add<pl_sampler>(std::make_shared<LockedSampler>(sampler_params(p)));
+      },
+      [](int32_t) -> pl_sampler* { return nullptr; });
+}
+
+void pl_sampler_free(pl_sampler* sampler) {
+  guarded([&] { samplers().remove(sampler); return 0; }, failed_int);
+}
+
+int32_t pl_sample(pl_llm* llm, pl_sampler* sampler, int64_t row, const int32_t* history, int64_t n) {
+  return guarded(
+      [&] {
+        need_input(history, n, "the history");
+        const auto s = samplers().find(sampler, "sampler");
+        const Locked engine(llm);
+        const auto width = static_cast<size_t>(engine->n_vocab());
+        const auto rows = static_cast<int64_t>(engine->logits().size() / std::max<size_t>(width, 1));
+        if (rows == 0) fail(ErrorKind::kUsage, "nothing has been evaluated that could be sampled from");
+        if (row < -1 || row >= rows) fail(ErrorKind::kUsage, "row %lld is not one of %lld", static_cast<long long>(row),
+                                          static_cast<long long>(rows));
+        const auto at = static_cast<size_t>(row < 0 ? rows - 1 : row);
+        const std::lock_guard lock(s->mutex);
+        return s->sampler.sample(engine->logits().subspan(at * width, width), {history, static_cast<size_t>(n)});
+      },
+      failed_int);
+}
+
+// ---- ctransformers -----------------------------------------------------------------------------------------------------
+
+pl_llm* ctransformers_llm_create(const char* path, const char*, ctransformers_config config) {
+  return guarded(
+      [&] {
+        pl::EngineOptions options;
+        options.context_length = std::max(config.context_length, 0);
+        options.use_mmap = config.mmap;
+        return load(path, options);
+      },
+      [](int32_t) -> pl_llm* {
+        // The ABI has no other way to say why.
+        std::fprintf(stderr, "pocketllama: %s\n", last_error.words.c_str());
+        return nullptr;
+      });
+}
+
+void ctransformers_llm_delete(pl_llm* llm) { pl_free(llm); }
+
+int ctransformers_llm_tokenize(pl_llm* llm, const char* text, bool add_bos, int* out) {
+  return guarded(
+      [&] {
+        if (!text || !out) fail(ErrorKind::kUsage, "the text or the output is NULL");
+        const std::string_view view(text);
+        const auto characters = std::count_if(view.begin(), view.end(), [](char c) { return (c & 0xC0) != 0x80; });
+        const auto engine = engines().find(llm, "model");
+        auto tokens = engine->tokenizer().encode(view, false, false);
+        // Here the caller decides, whatever the file says.
+        if (add_bos && engine->tokenizer().bos() >= 0) tokens.insert(tokens.begin(), engine->tokenizer().bos());
+        if (static_cast<int64_t>(tokens.size()) > characters + 1) {
+          std::fprintf(stderr, "pocketllama: a text of %lld characters has %zu tokens, more than its caller has room for\n",
+                       static_cast<long long>(characters), tokens.size());
+        }
+        return static_cast<int>(std::min<int64_t>(copy_out(tokens, out, characters + 1), characters + 1));
+      },
+      [](int32_t) { return 0; });
+}
+
+const char* ctransformers_llm_detokenize(pl_llm* llm, int token) {
+  return guarded([&] { return keep(engines().find(llm, "model")->tokenizer().piece(token, false)); },
+                 [](int32_t) -> const char* { return ""; });
+}
+
+bool ctransformers_llm_is_eos_token(pl_llm* llm, int token) { return pl_is_end(llm, token) == 1; }
+int ctransformers_llm_eos_token_id(pl_llm* llm) { return pl_eos(llm); }
+int ctransformers_llm_bos_token_id(pl_llm* llm) { return pl_bos(llm); }
+int ctransformers_llm_vocab_size(pl_llm* llm) { return std::max(pl_vocab_size(llm), 0); }
+int ctransformers_llm_context_length(pl_llm* llm) { return std::max(pl_context_length(llm), 0); }
+
+const char* ctransformers_llm_architecture(pl_llm* llm) {
+  return guarded([&] { return keep(engines().find(llm, "model")->architecture()); },
+                 [](int32_t) -> const char* { return ""; });
+}
+
+bool ctransformers_llm_batch_eval(pl_llm* llm, const int* tokens, int n_tokens, int n_past, int batch_size, int threads) {
+  return guarded(
+      [&] {
+        need(tokens, n_tokens, "tokens");
+        if (batch_size < 1) fail(ErrorKind::kUsage, "batch_size must be at least 1, not %d", batch_size);
+        const Locked engine(llm);
+        engine->expect_room(0);  // a vocabulary has none: that is said first
+        if (threads > 0) engine->set_threads(threads);
+        if (n_past < 0 || n_past > engine->cached(0)) {
+          fail(ErrorKind::kUsage, "%d tokens are said to have been evaluated, and %lld were", n_past,
+               static_cast<long long>(engine->cached(0)));
+        }
+        if (static_cast<int64_t>(n_past) + n_tokens > engine->n_ctx()) {
+          fail(ErrorKind::kContextOverflow, "%lld tokens do not fit the context of %lld",
+               static_cast<long long>(n_past) + n_tokens, static_cast<long long>(engine->n_ctx()));
+        }
+        std::vector<pl::Item> items;
+        for (int i = 0; i < n_tokens; ++i) items.push_back({tokens[i], 0, n_past + i, i == n_tokens - 1});
+        engine->eval(items, nullptr);
+        return true;
+      },
+      [](int32_t) {
+        std::fprintf(stderr, "pocketllama: %s\n", last_error.words.c_str());
+        return false;
+      });
+}
+
+float* ctransformers_llm_logits_data(pl_llm* llm) {
+  return guarded([&] { return data_or_null(Locked(llm)->logits()); }, [](int32_t) -> float* { return nullptr; });
+}
+int ctransformers_llm_logits_size(pl_llm* llm) {
+  return guarded([&] { return static_cast<int>(Locked(llm)->logits().size()); }, [](int32_t) { return 0; });
+}
+const float* ctransformers_llm_embeddings_data(pl_llm* llm) {
+  return guarded([&] { return data_or_null(Locked(llm)->hidden()); }, [](int32_t) -> const float* { return nullptr; });
+}
+int ctransformers_llm_embeddings_size(pl_llm* llm) {
+  return guarded([&] { return static_cast<int>(Locked(llm)->hidden().size()); }, [](int32_t) { return 0; });
+}
+
+int ctransformers_llm_sample(pl_llm* llm, const int* last_tokens, int n_last, int top_k, float top_p, float temperature,
+                             float repetition_penalty, int seed) {
+  return guarded(
+      [&] {
+        need_input(last_tokens, n_last, "last_tokens");
+        const Locked engine(llm);
+        pl::SamplerParams params;
+        params.top_k = std::max(top_k, 0), params.top_p = top_p, params.temperature = temperature;
+        params.repetition_penalty = repetition_penalty, params.penalty_last_n = -1;
+        // Callers pass one seed for all of a text's tokens; the position makes each choice its own.
+        params.seed = seed < 0 ? std::random_device{}()
+                               : (static_cast<uint64_t>(seed) << 32) ^ static_cast<uint64_t>(engine->cached(0));
+        return static_cast<int>(pl::Sampler(params).sample(engine->logits(), {last_tokens, static_cast<size_t>(n_last)}));
+      },
+      [](int32_t) {
+        std::fprintf(stderr, "pocketllama: %s\n", last_error.words.c_str());
+        return -1;
+      });
+}
+
+void ctransformers_llm_reset(pl_llm* llm) {
+  guarded([&] { Locked(llm)->reset(); return 0; }, failed_int);
+}
+
+}  // extern "C"

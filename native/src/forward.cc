@@ -1,0 +1,191 @@
+#include "forward.h"
+
+#include <algorithm>
+
+#include "attention.h"
+#include "error.h"
+#include "experts.h"
+
+namespace pl {
+namespace {
+
+// What is needed everywhere below.
+struct Pass {
+  const Model& model;
+  const Config& c;
+  KvCache& cache;
+  State& s;
+  Ops& ops;
+  RopeTables& rope;
+  std::span<const Item> batch;
+  int64_t n;  // of tokens
+};
+
+// x = the tokens' embeddings.
+void embed(const Pass& p) {
+  const Weights& w = p.model.weights;
+  const Kernels& k = p.ops.kernels();
+  p.ops.pool().parallel_for(p.n, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Item& item = p.batch[static_cast<size_t>(i)];
+      float* x = p.s.x.data() + i * p.c.dim;
+      w.token_embd.mat->dequant(w.token_embd.row(item.token), x, p.c.dim);
+      if (p.c.embedding_scale != 1.0f) k.scale(x, p.c.embedding_scale, p.c.dim);
+      if (w.position_embd) {
+        float* position = p.s.h.data() + i * p.c.dim;
+        w.position_embd.mat->dequant(w.position_embd.row(item.pos), position, p.c.dim);
+        k.add(x, position, x, p.c.dim);
+      }
+    }
+  });
+  if (w.embd_norm) p.ops.norm(p.c, w.embd_norm, p.s.x.data(), p.s.x.data(), p.n, p.c.dim);
+}
+
+// Normalizes the heads of queries or keys: each by itself, or all together.
+void norm_heads(const Pass& p, const NormWeights& w, bool whole, float* heads, int64_t n_heads) {
+  if (!w) return;
+  if (whole) {
+    p.ops.norm(p.c, w, heads, heads, p.n, n_heads * p.c.head_dim);
+  } else {
+    p.ops.norm(p.c, w, heads, heads, p.n * n_heads, p.c.head_dim);
+  }
+}
+
+void turn_heads(const Pass& p, float* heads, int64_t n_heads, bool slides) {
+  const Kernels& k = p.ops.kernels();
+  const auto turn = p.c.rope == Rope::kInterleaved ? k.rope_interleaved : k.rope_halves;
+  p.ops.pool().parallel_for(p.n, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t head = 0; head < n_heads; ++head) {
+        turn(heads + (i * n_heads + head) * p.c.head_dim, p.rope.cos(i, slides), p.rope.sin(i, slides), p.c.rope_dim);
+      }
+    }
+  });
+}
+
+// y = attention(h)
+void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
+  const Config& c = p.c;
+  State& s = p.s;
+  const Rows in = p.ops.prepare(h, p.n, c.dim, {&l.wq, &l.wk, &l.wv}, s.blocks);
+  p.ops.matmul(l.wq, in, s.q.data(), c.n_heads * c.head_dim);
+  p.ops.matmul(l.wk, in, s.k.data(), c.kv_dim());
+  p.ops.matmul(l.wv, in, s.v.data(), c.v_dim());
+  norm_heads(p, l.q_norm, l.qk_norm_whole, s.q.data(), c.n_heads);
+  norm_heads(p, l.k_norm, l.qk_norm_whole, s.k.data(), c.n_kv_heads);
+  if (c.turns(i)) {
+    turn_heads(p, s.q.data(), c.n_heads, c.slides(i));
+    turn_heads(p, s.k.data(), c.n_kv_heads, c.slides(i));
+  }
+  store(c, p.cache, p.ops, i, p.batch, s.k.data(), s.v.data());
+  attend(c, p.cache, p.ops, i, p.batch, l.sinks, s.q.data(), s.attended.data());
+  const Rows out = p.ops.prepare(s.attended.data(), p.n, c.n_heads * c.value_dim, {&l.wo}, s.blocks);
+  p.ops.matmul(l.wo, out, s.y.data(), c.dim);
+}
+
+// y = ffn(h)
+void feed_forward(const Pass& p, const Layer& l, const float* h) {
+  const Config& c = p.c;
+  State& s = p.s;
+  const Rows in = p.ops.prepare(h, p.n, c.dim, {&l.gate, &l.up}, s.blocks);
+  if (l.gate) p.ops.matmul(l.gate, in, s.gate.data(), c.ffn_dim);
+  p.ops.matmul(l.up, in, s.up.data(), c.ffn_dim);
+  p.ops.activate(c, l.gate ? s.gate.data() : nullptr, s.up.data(), s.up.data(), p.n, c.ffn_dim);
+  const Rows mid = p.ops.prepare(s.up.data(), p.n, c.ffn_dim, {&l.down}, s.ffn_blocks);
+  p.ops.matmul(l.down, mid, s.y.data(), c.dim);
+}
+
+void any_ffn(const Pass& p, const Layer& l, const float* h) {
+  if (l.router) {
+    mix_experts(p.c, l, p.ops, p.s, h, p.n);
+  } else {
+    feed_forward(p, l, h);
+  }
+}
+
+// x += y, normalized first where the model has it so.
+void add_block(const Pass& p, const NormWeights& post) {
+  float* y = p.s.y.data();
+  if (post) p.ops.norm(p.c, post, y, y, p.n, p.c.dim);
+  p.ops.add_scaled(p.s.x.data(), y, p.c.residual_scale, p.n, p.c.dim);
+}
+
+// The input of a block: x, normalized where there is a norm before it.
+const float* block_input(const Pass& p, const NormWeights& pre) {
+  if (!pre) return p.s.x.data();
+  p.ops.norm(p.c, pre, p.s.x.data(), p.s.h.data(), p.n, p.c.dim);
+  return p.s.h.data();
+}
+
+void layer(const Pass& p, int64_t i) {
+  const Layer& l = p.model.weights.layers[static_cast<size_t>(i)];
+  if (!p.c.parallel_residual) {
+    attention(p, i, l, block_input(p, l.attn_norm));
+    add_block(p, l.attn_post_norm);
+    any_ffn(p, l, block_input(p, l.ffn_norm));
+    add_block(p, l.ffn_post_norm);
+    return;
+  }
+  // Both blocks read the layer's input, so the ffn's is made before x changes.
+  attention(p, i, l, block_input(p, l.attn_norm));
+  const float* h = l.ffn_norm ? block_input(p, l.ffn_norm) : p.s.h.data();
+  add_block(p, l.attn_post_norm);
+  any_ffn(p, l, h);
+  add_block(p, l.ffn_post_norm);
+}
+
+// hidden and logits = output · norm(x), for the items that want them.
+void predict(const Pass& p) {
+  const Config& c = p.c;
+  State& s = p.s;
+  int64_t wanted = 0;
+  for (int64_t i = 0; i < p.n; ++i) {
+    if (!p.batch[static_cast<size_t>(i)].wants_logits) continue;
+    std::copy_n(s.x.data() + i * c.dim, c.dim, s.h.data() + wanted * c.dim);
+    ++wanted;
+  }
+  s.hidden.resize(static_cast<size_t>(wanted * c.dim));
+  s.logits.resize(static_cast<size_t>(wanted * c.n_vocab));
+  if (wanted == 0) return;
+  p.ops.norm(c, p.model.weights.output_norm, s.h.data(), s.hidden.data(), wanted, c.dim);
+  const Matrix& output = p.model.weights.output;
+  p.ops.matmul(output, p.ops.prepare(s.hidden.data(), wanted, c.dim, {&output}, s.blocks), s.logits.data(), c.n_vocab);
+  p.ops.pool().parallel_for(wanted, 1, [&](int64_t begin, int64_t end) {
+    float* logits = s.logits.data() + begin * c.n_vocab;
+    const int64_t count = (end - begin) * c.n_vocab;
+    if (c.logit_scale != 1.0f) p.ops.kernels().scale(logits, c.logit_scale, count);
+    if (c.final_soft_cap > 0) p.ops.kernels().soft_cap(logits, count, c.final_soft_cap);
+  });
+}
+
+}  // namespace
+
+State::State(const Config& c, int64_t max) : max_batch(max) {
+  const auto rows = [max](int64_t cols) { return static_cast<size_t>(max * cols); };
+  x.resize(rows(c.dim)), h.resize(rows(c.dim)), y.resize(rows(c.dim));
+  q.resize(rows(c.n_heads * c.head_dim)), k.resize(rows(c.kv_dim())), v.resize(rows(c.v_dim()));
+  attended.resize(rows(c.n_heads * c.value_dim));
+  gate.resize(rows(std::max(c.ffn_dim, c.expert_ffn_dim))), up.resize(gate.size());
+  router.resize(rows(c.n_experts)), experts.resize(static_cast<size_t>(c.n_experts));
+  if (c.n_experts > 0) expert_out.resize(static_cast<size_t>(c.dim));
+  positions.reserve(static_cast<size_t>(max));
+}
+
+void forward(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTables& rope, std::span<const Item> batch,
+             const int32_t* abort) {
+  const Pass p{model, model.config, cache, state, ops, rope, batch, static_cast<int64_t>(batch.size())};
+  if (p.c.rope != Rope::kNone) {
+    state.positions.clear();
+    for (const Item& item : batch) state.positions.push_back(item.pos);
+    rope.prepare(state.positions);
+  }
+  embed(p);
+  for (int64_t i = 0; i < p.c.n_layers; ++i) {
+    // Another thread, and another language, sets it.
+    if (abort && __atomic_load_n(abort, __ATOMIC_RELAXED)) fail(ErrorKind::kCancelled, "the evaluation was cancelled");
+    layer(p, i);
+  }
+  predict(p);
+}
+
+}  // namespace pl

@@ -1,0 +1,51 @@
+// The forward pass: a batch of tokens through the model, into the cache and out as logits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kv_cache.h"
+#include "model.h"
+#include "ops.h"
+#include "rope.h"
+
+namespace pl {
+
+// One token of a batch: where it stands in which sequence. Its sequence's cache holds the positions before it.
+struct Item {
+  int32_t token = 0;
+  int32_t seq = 0;
+  int32_t pos = 0;
+  bool wants_logits = false;
+};
+
+// The arrays of one pass, for up to max_batch tokens; made once.
+struct State {
+  State(const Config& config, int64_t max_batch);
+
+  int64_t max_batch;
+  std::vector<float> x;         // (n, dim), the residual stream
+  std::vector<float> h;         // (n, dim), normalized
+  std::vector<float> q;         // (n, n_heads * head_dim)
+  std::vector<float> k;         // (n, n_kv_heads * head_dim)
+  std::vector<float> v;         // (n, n_kv_heads * value_dim)
+  std::vector<float> attended;  // (n, n_heads * value_dim)
+  std::vector<float> y;         // (n, dim), what a block adds to x
+  std::vector<float> gate, up;  // (n, ffn_dim)
+  std::vector<float> router;    // (n, n_experts)
+  std::vector<int32_t> experts;   // (n_experts), one token's, the likeliest first
+  std::vector<float> expert_out;  // (dim), what one of them adds
+  std::vector<ActBlock> blocks, ffn_blocks;  // activations, quantized
+  std::vector<int32_t> positions;            // (n)
+
+  std::vector<float> hidden;  // (wanted, dim): the final norm's output of the items that wanted logits
+  std::vector<float> logits;  // (wanted, n_vocab)
+};
+
+// Evaluates `batch`, 1 to state.max_batch items; items of a sequence come in the order of their positions. Where `abort`
+// is not null and *abort becomes non-zero, fails with kCancelled within a layer's time.
+void forward(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTables& rope, std::span<const Item> batch,
+             const int32_t* abort);
+
+}  // namespace pl

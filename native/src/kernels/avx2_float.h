@@ -1,0 +1,250 @@
+// Kernels on floats for x86-64 with AVX2, FMA and F16C. To be included by files of kernels only, which are
+// compiled with the flags for that: in a nameless namespace each has its own copy.
+#pragma once
+
+#include <immintrin.h>
+
+#include "../quant/half.h"
+#include "kernels.h"
+
+namespace pl {
+namespace {
+
+// ---- help
+
+inline float add_up(__m256 v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+inline float half_at(uint16_t h) { return _cvtsh_ss(h); }
+inline __m256 halves_at(const uint16_t* p) { return _mm256_cvtph_ps(load16(p)); }
+
+// ---- float rows. Four running sums: an FMA takes four cycles, and two loads for each keep two of them busy.
+
+template <class Load, class LoadOne>
+float dot_with(Load at, LoadOne one, const float* x, int64_t n) {
+  __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+  int64_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    s0 = _mm256_fmadd_ps(at(i), _mm256_loadu_ps(x + i), s0);
+    s1 = _mm256_fmadd_ps(at(i + 8), _mm256_loadu_ps(x + i + 8), s1);
+    s2 = _mm256_fmadd_ps(at(i + 16), _mm256_loadu_ps(x + i + 16), s2);
+    s3 = _mm256_fmadd_ps(at(i + 24), _mm256_loadu_ps(x + i + 24), s3);
+  }
+  for (; i + 8 <= n; i += 8) s0 = _mm256_fmadd_ps(at(i), _mm256_loadu_ps(x + i), s0);
+  float rest = 0.0f;
+  for (; i < n; ++i) rest += one(i) * x[i];
+  return add_up(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3))) + rest;
+}
+
+float dot_f32(const float* a, const float* b, int64_t n) {
+  return dot_with([a](int64_t i) { return _mm256_loadu_ps(a + i); }, [a](int64_t i) { return a[i]; }, b, n);
+}
+float dot_f16(const uint16_t* row, const float* x, int64_t n) {
+  return dot_with([row](int64_t i) { return halves_at(row + i); },
+                  [row](int64_t i) { return half_at(row[i]); }, x, n);
+}
+float mat_f32(const void* row, const void* act, int64_t n) {
+  return dot_f32(static_cast<const float*>(row), static_cast<const float*>(act), n);
+}
+float mat_f16(const void* row, const void* act, int64_t n) {
+  return dot_f16(static_cast<const uint16_t*>(row), static_cast<const float*>(act), n);
+}
+float mat_bf16(const void* row, const void* act, int64_t n) {
+  const auto* w = static_cast<const uint16_t*>(row);
+  const auto at = [w](int64_t i) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(w + i)), 16));
+  };
+  return dot_with(
+      at, [w](int64_t i) { return bf16_to_f32(w[i]); }, static_cast<const float*>(act), n);
+}
+
+void axpy_f32(float* acc, float p, const float* row, int64_t n) {
+  const __m256 factor = _mm256_set1_ps(p);
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(acc + i, _mm256_fmadd_ps(factor, _mm256_loadu_ps(row + i), _mm256_loadu_ps(acc + i)));
+  }
+  for (; i < n; ++i) acc[i] += p * row[i];
+}
+void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
+  const __m256 factor = _mm256_set1_ps(p);
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(acc + i, _mm256_fmadd_ps(factor, halves_at(row + i), _mm256_loadu_ps(acc + i)));
+  }
+  for (; i < n; ++i) acc[i] += p * half_at(row[i]);
+}
+
+void row_to_f16(const float* x, uint16_t* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
+  }
+  for (; i < n; ++i) out[i] = static_cast<uint16_t>(_cvtss_sh(x[i], 0));
+}
+void row_to_f32(const uint16_t* x, float* out, int64_t n) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, halves_at(x + i));
+  for (; i < n; ++i) out[i] = half_at(x[i]);
+}
+
+// ---- exponentials
+
+// e^x = 2^k * e^r with |r| <= ln(2) / 2, for which eight terms of the series err by 5e-9. NaN stays NaN.
+inline __m256 exp8(__m256 x) {
+  x = _mm256_max_ps(_mm256_set1_ps(-110.0f), _mm256_min_ps(_mm256_set1_ps(89.0f), x));
+  const __m256 k = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)),
+                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  // ln(2) in two parts, the first of few enough bits that its product with k is exact.
+  __m256 r = _mm256_fnmadd_ps(k, _mm256_set1_ps(0.693145752f), x);
+  r = _mm256_fnmadd_ps(k, _mm256_set1_ps(1.42860677e-6f), r);
+  constexpr float kTerms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+  __m256 sum = _mm256_set1_ps(1.0f / 5040);
+  for (const float term : kTerms) sum = _mm256_fmadd_ps(sum, r, _mm256_set1_ps(term));
+  // 2^k as two factors, so that results may be denormal, or infinite.
+  const __m256i whole = _mm256_cvtps_epi32(k);
+  const __m256i first = _mm256_srai_epi32(whole, 1), second = _mm256_sub_epi32(whole, first);
+  const auto power = [](__m256i e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+  };
+  return _mm256_mul_ps(_mm256_mul_ps(sum, power(first)), power(second));
+}
+
+// out[i] = f(a[i], b[i]); at the end the rest in a vector filled with zeros. b may be null for 1.
+template <class F>
+inline void map(F f, const float* a, const float* b, float* out, int64_t n) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(out + i, f(_mm256_loadu_ps(a + i), b != nullptr ? _mm256_loadu_ps(b + i) : one));
+  }
+  if (i == n) return;
+  float rest_a[8] = {}, rest_b[8] = {}, result[8];
+  for (int64_t k = i; k < n; ++k) {
+    rest_a[k - i] = a[k];
+    rest_b[k - i] = b != nullptr ? b[k] : 1.0f;
+  }
+  _mm256_storeu_ps(result, f(_mm256_loadu_ps(rest_a), _mm256_loadu_ps(rest_b)));
+  for (int64_t k = i; k < n; ++k) out[k] = result[k - i];
+}
+
+// x / (1 + e^-y)
+inline __m256 times_sigmoid(__m256 x, __m256 y) {
+  const __m256 one = _mm256_set1_ps(1.0f);
+  return _mm256_div_ps(x, _mm256_add_ps(one, exp8(_mm256_sub_ps(_mm256_setzero_ps(), y))));
+}
+
+void silu_mul(const float* gate, const float* up, float* out, int64_t n) {
+  map([](__m256 g, __m256 u) { return _mm256_mul_ps(times_sigmoid(g, g), u); }, gate, up, out, n);
+}
+
+// (1 + tanh(y)) / 2 is the sigmoid of 2y.
+void gelu_tanh_mul(const float* gate, const float* up, float* out, int64_t n) {
+  const auto gelu = [](__m256 x, __m256 u) {
+    const __m256 cubic =
+        _mm256_fmadd_ps(_mm256_mul_ps(x, x), _mm256_set1_ps(0.044715f), _mm256_set1_ps(1.0f));
+    const __m256 y = _mm256_mul_ps(_mm256_mul_ps(x, cubic), _mm256_set1_ps(2.0f * 0.79788456080286536f));
+    return _mm256_mul_ps(times_sigmoid(x, y), u);
+  };
+  map(gelu, gate, up, out, n);
+}
+
+void swiglu_clamped(const float* gate, const float* up, float* out, int64_t n, float alpha, float limit) {
+  const __m256 most = _mm256_set1_ps(limit), least = _mm256_set1_ps(-limit);
+  const auto swiglu = [=](__m256 g, __m256 u) {
+    g = _mm256_min_ps(most, g);
+    u = _mm256_max_ps(least, _mm256_min_ps(most, u));
+    const __m256 gated = times_sigmoid(g, _mm256_mul_ps(g, _mm256_set1_ps(alpha)));
+    return _mm256_mul_ps(gated, _mm256_add_ps(u, _mm256_set1_ps(1.0f)));
+  };
+  map(swiglu, gate, up, out, n);
+}
+
+void softmax(float* x, int64_t n, float scale, float cap, const float* sink) {
+  constexpr float kInfinity = __builtin_inff();
+  float most = sink != nullptr ? *sink : -kInfinity;
+  __m256 largest = _mm256_set1_ps(most);
+  const __m256 factor = _mm256_set1_ps(scale);
+  int64_t i = 0;
+  if (cap > 0.0f) {
+    for (; i < n; ++i) {
+      x[i] *= scale;
+      if (x[i] != -kInfinity) x[i] = cap * __builtin_tanhf(x[i] / cap);
+      most = x[i] > most ? x[i] : most;
+    }
+  }
+  for (; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
+    _mm256_storeu_ps(x + i, v);
+    largest = _mm256_max_ps(v, largest);  // in this order a NaN is passed over
+  }
+  for (; i < n; ++i) {
+    x[i] *= scale;
+    most = x[i] > most ? x[i] : most;
+  }
+  float lanes[8];
+  _mm256_storeu_ps(lanes, largest);
+  for (const float lane : lanes) most = lane > most ? lane : most;
+  if (most == -kInfinity) {  // nothing but -infinity (a NaN stays one)
+    for (i = 0; i < n; ++i) x[i] = x[i] == most ? 0.0f : x[i];
+    return;
+  }
+  const __m256 top = _mm256_set1_ps(most);
+  __m256 sums = _mm256_setzero_ps();
+  // What map() fills up with has 0 for its second operand, and is kept out of the sum.
+  const __m256 zero = _mm256_setzero_ps();
+  map(
+      [&](__m256 v, __m256 there) {
+        const __m256 e = _mm256_and_ps(exp8(_mm256_sub_ps(v, top)), _mm256_cmp_ps(there, zero, _CMP_NEQ_OQ));
+        sums = _mm256_add_ps(sums, e);
+        return e;
+      },
+      x, nullptr, x, n);
+  float sum = add_up(sums);
+  if (sink != nullptr) sum += __builtin_expf(*sink - most);
+  const __m256 inverse = _mm256_set1_ps(1.0f / sum);
+  map([inverse](__m256 v, __m256) { return _mm256_mul_ps(v, inverse); }, x, nullptr, x, n);
+}
+
+void rms_norm(const float* x, const float* weight, float* out, int64_t n, float eps) {
+  __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_loadu_ps(x + i);
+    const __m256d a = _mm256_cvtps_pd(_mm256_castps256_ps128(v)),
+                  b = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+    low = _mm256_fmadd_pd(a, a, low);
+    high = _mm256_fmadd_pd(b, b, high);
+  }
+  double lanes[4];
+  _mm256_storeu_pd(lanes, _mm256_add_pd(low, high));
+  double squares = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+  for (; i < n; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  const double mean = squares / static_cast<double>(n) + static_cast<double>(eps);
+  const __m256 factor = _mm256_set1_ps(static_cast<float>(1.0 / __builtin_sqrt(mean)));
+  map([factor](__m256 v, __m256 w) { return _mm256_mul_ps(_mm256_mul_ps(v, factor), w); }, x, weight, out, n);
+}
+
+inline void fill_avx2_float(Kernels& table) {
+  table.mat[static_cast<uint32_t>(Type::F32)].dot = mat_f32;
+  table.mat[static_cast<uint32_t>(Type::F16)].dot = mat_f16;
+  table.mat[static_cast<uint32_t>(Type::BF16)].dot = mat_bf16;
+  table.rms_norm = rms_norm;
+  table.softmax = softmax;
+  table.silu_mul = silu_mul;
+  table.gelu_tanh_mul = gelu_tanh_mul;
+  table.swiglu_clamped = swiglu_clamped;
+  table.f32_to_f16 = row_to_f16;
+  table.f16_to_f32 = row_to_f32;
+  table.dot_f32 = dot_f32;
+  table.dot_f16 = dot_f16;
+  table.axpy_f32 = axpy_f32;
+  table.axpy_f16 = axpy_f16;
+}
+
+}  // namespace
+}  // namespace pl

@@ -1,0 +1,105 @@
+// The kernels: one table of function pointers, chosen once for this machine. scalar.cc fills every slot and
+// is the specification; a file per ISA (avx2.cc, …) overwrites what it does faster, by the same signatures.
+//
+// Every kernel is a pure function of its arguments with one fixed order of additions: a result depends
+// neither on the number of threads nor on what else is in the batch. Pointers to weights may have any
+// alignment that TensorInfo::data plus whole rows gives; n is in elements, and for weights a multiple of the
+// type's block. Outputs may be inputs (in place) where both are float*, unless a slot says otherwise.
+#pragma once
+
+#include <cstdint>
+
+#include "../types.h"
+
+namespace pl {
+
+// 32 activations for a quantized matrix: x[i] ≈ d * q[i]. One scale for each 32, whatever the weights' own
+// blocks are: one for 256 would lose what stands beside an outlier. The sums pay for zero points and minima
+// without touching q.
+struct ActBlock {
+  float d;           // largest magnitude / 127; 0 for all-zero; NaN (and q of 0) where an x is no number
+  int32_t sum;       // of q[0..32)
+  int16_t sum16[2];  // of q[0..16) and q[16..32)
+  int8_t q[32];      // -127..127, rounded to nearest, ties to even
+};
+constexpr int64_t kActBlock = 32;
+static_assert(sizeof(ActBlock) == 44);
+
+// A row of weights times a row of activations. `act` is const ActBlock* where MatType::int8_activations, else
+// const float*.
+using Dot = float (*)(const void* w_row, const void* act, int64_t n);
+
+// What is done with a matrix of one Type. All null for a type that cannot be multiplied by (TypeInfo::weights
+// is false).
+struct MatType {
+  bool int8_activations = false;
+  Dot dot = nullptr;
+  void (*dequant)(const void* w_row, float* out, int64_t n) = nullptr;  // any span of whole blocks
+};
+
+constexpr uint32_t kMatTypes = 40;  // indices are Type's numbers
+
+struct Kernels {
+  const char* isa = "scalar";  // the highest ISA that filled a slot
+  MatType mat[kMatTypes];
+
+  // n activations into n / 32 blocks; n is a multiple of 32.
+  void (*quantize_act)(const float* x, ActBlock* out, int64_t n);
+
+  // out = x / sqrt(mean(x²) + eps) * weight;  weight (n) may be null for 1.
+  void (*rms_norm)(const float* x, const float* weight, float* out, int64_t n, float eps);
+  // out = (x - mean) / sqrt(variance + eps) * weight + bias;  weight and bias (n) may each be null.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float* out, int64_t n,
+                     float eps);
+
+  // In place: s = scale * x, capped to soft_cap * tanh(s / soft_cap) if soft_cap > 0; then exp(s - max) / sum.
+  // `sink`, where not null, is one more logit (not scaled, not capped) that takes its share of the sum and is
+  // dropped. An x of -infinity gives 0; where all are, everything is 0.
+  void (*softmax)(float* x, int64_t n, float scale, float soft_cap, const float* sink);
+  // In place: cap * tanh(x / cap).
+  void (*soft_cap)(float* x, int64_t n, float cap);
+
+  // out = f(gate) * up;  up may be null for 1.
+  void (*silu_mul)(const float* gate, const float* up, float* out, int64_t n);
+  void (*gelu_tanh_mul)(const float* gate, const float* up, float* out, int64_t n);
+  void (*gelu_erf_mul)(const float* gate, const float* up, float* out, int64_t n);
+  // gpt-oss: g = min(gate, limit), u = clamp(up, -limit, limit);  out = g * sigmoid(alpha * g) * (u + 1).
+  void (*swiglu_clamped)(const float* gate, const float* up, float* out, int64_t n, float alpha, float limit);
+
+  // In place on the first n_rot elements of one head: pair i turned by the angle whose cos and sin (n_rot / 2)
+  // are given. Pairs are (2i, 2i + 1) as in llama and gptj, or (i, i + n_rot / 2) as in gptneox.
+  void (*rope_interleaved)(float* x, const float* cos, const float* sin, int64_t n_rot);
+  void (*rope_halves)(float* x, const float* cos, const float* sin, int64_t n_rot);
+
+  void (*add)(const float* a, const float* b, float* out, int64_t n);
+  void (*mul)(const float* a, const float* b, float* out, int64_t n);
+  void (*scale)(float* x, float factor, int64_t n);  // in place
+
+  // f16 is IEEE half in a uint16_t; to f16 rounds to nearest even, beyond its range to infinity.
+  void (*f32_to_f16)(const float* x, uint16_t* out, int64_t n);
+  void (*f16_to_f32)(const uint16_t* x, float* out, int64_t n);
+
+  // Attention over a cache: scores and weighted sums.
+  float (*dot_f32)(const float* a, const float* b, int64_t n);
+  float (*dot_f16)(const uint16_t* row, const float* x, int64_t n);
+  void (*axpy_f32)(float* acc, float p, const float* row, int64_t n);     // acc += p * row
+  void (*axpy_f16)(float* acc, float p, const uint16_t* row, int64_t n);  // acc += p * row
+};
+
+// The table for this machine: made on the first call, the same ever after. The environment variable
+// POCKETLLAMA_ISA (scalar, avx2, neon, …) names the highest ISA that may be used; an unknown name fails with
+// kUsage.
+const Kernels& kernels();
+
+// What the table holds for a type; fails with kUnsupported for one that cannot be multiplied by.
+const MatType& mat_type(const Kernels& table, Type type);
+
+// For kernels() and tests: the table up to `isa` (null: all), as far as this machine has it.
+Kernels make_kernels(const char* isa);
+
+// One for each file of kernels; each overwrites the slots that it has. Only to be called on a machine that
+// has the ISA.
+void fill_scalar(Kernels& table);
+void fill_avx2(Kernels& table);
+
+}  // namespace pl

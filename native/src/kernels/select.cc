@@ -1,0 +1,75 @@
+// Which kernels run here. To add an ISA: a row in kIsas, a file of kernels with its flag in CMakeLists.txt,
+// and its fill function in kernels.h. Rows are in the order in which they overwrite each other.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "../cpu.h"
+#include "../error.h"
+#include "kernels.h"
+
+namespace pl {
+namespace {
+
+struct Isa {
+  const char* name;
+  bool (*here)(const Cpu& cpu);
+  void (*fill)(Kernels& table);  // null: the name is known and has no kernels of its own yet
+};
+
+#if defined(__x86_64__)
+constexpr auto kFillAvx2 = fill_avx2;
+#else
+constexpr void (*kFillAvx2)(Kernels&) = nullptr;
+#endif
+
+constexpr Isa kIsas[] = {
+    {"scalar", [](const Cpu&) { return true; }, fill_scalar},
+    {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
+    {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, nullptr},
+    {"neon", [](const Cpu& cpu) { return cpu.neon; }, nullptr},
+};
+
+}  // namespace
+
+Kernels make_kernels(const char* isa) {
+  const Isa* highest = nullptr;
+  std::string known;
+  for (const Isa& row : kIsas) {
+    if (isa != nullptr && std::strcmp(isa, row.name) == 0) highest = &row;
+    known += (known.empty() ? "" : ", ") + std::string(row.name);
+  }
+  if (isa != nullptr && highest == nullptr) {
+    fail(ErrorKind::kUsage, "POCKETLLAMA_ISA: expected one of %s, found %.40s.", known.c_str(), isa);
+  }
+  Kernels table{};
+  for (const Isa& row : kIsas) {
+    if (row.fill != nullptr && row.here(cpu())) {
+      row.fill(table);
+      table.isa = row.name;
+    }
+    if (&row == highest) break;
+  }
+  return table;
+}
+
+const Kernels& kernels() {
+  static const Kernels table = [] {
+    const char* const isa = std::getenv("POCKETLLAMA_ISA");
+    return make_kernels(isa != nullptr && *isa != '\0' ? isa : nullptr);
+  }();
+  return table;
+}
+
+const MatType& mat_type(const Kernels& table, Type type) {
+  const auto number = static_cast<uint32_t>(type);
+  if (number >= kMatTypes || table.mat[number].dot == nullptr) {
+    const TypeInfo* const facts = type_info(number);
+    fail(ErrorKind::kUnsupported,
+         "A matrix of type %s cannot be multiplied by: the engine has no kernels for it.",
+         facts != nullptr ? facts->name : "(unknown)");
+  }
+  return table.mat[number];
+}
+
+}  // namespace pl

@@ -1,0 +1,229 @@
+#include "model.h"
+
+#include <unordered_set>
+
+#include "architectures.h"
+#include "error.h"
+
+namespace pl {
+namespace {
+
+// Takes tensors out of the file, each against the shape that the config wants.
+class Loader {
+ public:
+  explicit Loader(Model& model) : m_(model), c_(model.config) {}
+
+  // The matrix `name`.weight with its bias if it has one; fails if it is missing.
+  Matrix matrix(const std::string& name, int64_t rows, int64_t cols) {
+    Matrix found = optional_matrix(name, rows, cols);
+    if (!found) fail(ErrorKind::kInvalidModel, "the model has no tensor %s.weight", name.c_str());
+    return found;
+  }
+
+  Matrix optional_matrix(const std::string& name, int64_t rows, int64_t cols) {
+    const TensorInfo* t = take(name + ".weight");
+    if (!t) return {};
+    expect(*t, {cols, rows});
+    Matrix out = view(*t, rows, cols);
+    out.bias = vector(name + ".bias", rows);
+    return out;
+  }
+
+  // The matrices of n experts: `name`_exps of three dimensions, or as until April 2024 `name`.0, `name`.1, …
+  Experts experts(const std::string& name, int64_t n, int64_t rows, int64_t cols) {
+    Experts out;
+    out.rows = rows;
+    const std::string joint = name + "_exps.weight";
+    if (const TensorInfo* t = take(joint)) {
+      expect(*t, {cols, rows, n});
+      out.all = view(*t, n * rows, cols);
+      if (const TensorInfo* bias = take(name + "_exps.bias")) {
+        expect(*bias, {rows, n});
+        out.all.bias = floats(*bias);
+      }
+      return out;
+    }
+    if (!m_.file.tensor(name + ".0.weight")) fail(ErrorKind::kInvalidModel, "the model has no tensor %s", joint.c_str());
+    for (int64_t i = 0; i < n; ++i) {
+      out.each.push_back(matrix(name + "." + std::to_string(i), rows, cols));
+      if (out.each.back().type == out.each[0].type) continue;
+      fail(ErrorKind::kUnsupported, "the tensors %s.0 and %s.%lld differ in type, which the engine does not know",
+           name.c_str(), name.c_str(), static_cast<long long>(i));
+    }
+    return out;
+  }
+
+  // The F32 values of a vector of n elements; null if there is none of that name.
+  const float* vector(const std::string& name, int64_t n) {
+    const TensorInfo* t = take(name);
+    if (!t) return nullptr;
+    expect(*t, {n});
+    return floats(*t);
+  }
+
+  NormWeights norm(const std::string& name, int64_t n) {
+    return {vector(name + ".weight", n), vector(name + ".bias", n)};
+  }
+
+  NormWeights required_norm(const std::string& name, int64_t n) {
+    NormWeights found = norm(name, n);
+    if (!found) fail(ErrorKind::kInvalidModel, "the model has no tensor %s.weight", name.c_str());
+    return found;
+  }
+
+  Layer layer(int64_t i);
+
+  // Fails if the file has a tensor that nothing took: what it is for is not known, and without it the model would
+  // compute something else.
+  void expect_all_taken() const {
+    for (const TensorInfo& t : m_.file.tensors()) {
+      if (taken_.count(&t)) continue;
+      fail(ErrorKind::kUnsupported, "the tensor %s has no place in the engine's %s", t.name.c_str(),
+           c_.architecture.c_str());
+    }
+  }
+
+ private:
+  const TensorInfo* take(const std::string& name) {
+    const TensorInfo* t = m_.file.tensor(name);
+    if (t) taken_.insert(t);
+    return t;
+  }
+
+  void attention(const std::string& at, Layer& l);
+  void feed_forward(const std::string& at, Layer& l);
+
+  void expect(const TensorInfo& t, std::initializer_list<int64_t> shape) {
+    bool same = static_cast<size_t>(t.n_dims) <= 4;
+    std::string wanted;
+    size_t d = 0;
+    for (const int64_t n : shape) {
+      same = same && t.ne[d++] == static_cast<uint64_t>(n);
+      wanted += (wanted.empty() ? "" : " x ") + std::to_string(n);
+    }
+    for (; d < 4; ++d) same = same && t.ne[d] == 1;
+    if (same) return;
+    std::string found;
+    for (int k = 0; k < t.n_dims; ++k) found += (k ? " x " : "") + std::to_string(t.ne[k]);
+    fail(ErrorKind::kInvalidModel, "the tensor %s is %s, and the header wants %s", t.name.c_str(), found.c_str(),
+         wanted.c_str());
+  }
+
+  Matrix view(const TensorInfo& t, int64_t rows, int64_t cols) {
+    const TypeInfo& type = info(t.type);
+    Matrix out;
+    out.type = t.type, out.data = t.data, out.rows = rows, out.cols = cols;
+    out.row_bytes = cols / type.block_elements * type.block_bytes;
+    out.mat = &mat_type(kernels(), t.type);
+    return out;
+  }
+
+  const float* floats(const TensorInfo& t) {
+    const auto n = static_cast<size_t>(t.n_elements());
+    m_.vectors.push_back(std::make_unique<float[]>(n));
+    float* out = m_.vectors.back().get();
+    mat_type(kernels(), t.type).dequant(t.data, out, static_cast<int64_t>(n));
+    return out;
+  }
+
+  Model& m_;
+  const Config& c_;
+  std::unordered_set<const TensorInfo*> taken_;
+};
+
+void Loader::attention(const std::string& at, Layer& l) {
+  const int64_t q = c_.n_heads * c_.head_dim, kv = c_.kv_dim(), v = c_.v_dim();
+  if (const Matrix fused = optional_matrix(at + "attn_qkv", q + kv + v, c_.dim)) {
+    l.wq = fused.slice(0, q), l.wk = fused.slice(q, kv), l.wv = fused.slice(q + kv, v);
+  } else {
+    if (!m_.file.tensor(at + "attn_q.weight")) {
+      fail(ErrorKind::kInvalidModel, "the model has neither a tensor %sattn_qkv.weight nor %sattn_q.weight", at.c_str(),
+           at.c_str());
+    }
+    l.wq = matrix(at + "attn_q", q, c_.dim);
+    l.wk = matrix(at + "attn_k", kv, c_.dim);
+    l.wv = matrix(at + "attn_v", v, c_.dim);
+  }
+  l.wo = matrix(at + "attn_output", c_.dim, c_.n_heads * c_.value_dim);
+  if (const TensorInfo* t = m_.file.tensor(at + "attn_q_norm.weight")) {
+    // OLMo 2 normalizes all heads together, the others each one by itself.
+    l.qk_norm_whole = t->ne[0] == static_cast<uint64_t>(q) && c_.n_heads > 1;
+    l.q_norm = norm(at + "attn_q_norm", l.qk_norm_whole ? q : c_.head_dim);
+    l.k_norm = required_norm(at + "attn_k_norm", l.qk_norm_whole ? kv : c_.head_dim);
+  }
+  l.sinks = vector(at + "attn_sinks.weight", c_.n_heads);
+}
+
+void Loader::feed_forward(const std::string& at, Layer& l) {
+  if (c_.n_experts > 0 && m_.file.tensor(at + "ffn_gate_inp.weight")) {
+    l.router = matrix(at + "ffn_gate_inp", c_.n_experts, c_.dim);
+    l.expert_gate = experts(at + "ffn_gate", c_.n_experts, c_.expert_ffn_dim, c_.dim);
+    l.expert_up = experts(at + "ffn_up", c_.n_experts, c_.expert_ffn_dim, c_.dim);
+    l.expert_down = experts(at + "ffn_down", c_.n_experts, c_.dim, c_.expert_ffn_dim);
+    return;
+  }
+  if (c_.ffn_dim == 0) fail(ErrorKind::kInvalidModel, "%s.feed_forward_length is missing", c_.architecture.c_str());
+  const TensorInfo* up = m_.file.tensor(at + "ffn_up.weight");
+  if (!up) {
+    fail(ErrorKind::kInvalidModel, "the model has no tensor %s%s.weight", at.c_str(),
+         c_.n_experts > 0 ? "ffn_gate_inp" : "ffn_up");
+  }
+  if (up->ne[1] == 2 * static_cast<uint64_t>(c_.ffn_dim)) {  // phi3: gate and up in one
+    const Matrix fused = matrix(at + "ffn_up", 2 * c_.ffn_dim, c_.dim);
+    l.gate = fused.slice(0, c_.ffn_dim), l.up = fused.slice(c_.ffn_dim, c_.ffn_dim);
+  } else {
+    l.gate = optional_matrix(at + "ffn_gate", c_.ffn_dim, c_.dim);
+    l.up = matrix(at + "ffn_up", c_.ffn_dim, c_.dim);
+  }
+  l.down = matrix(at + "ffn_down", c_.dim, c_.ffn_dim);
+}
+
+Layer Loader::layer(int64_t i) {
+  const std::string at = "blk." + std::to_string(i) + ".";
+  Layer l;
+  attention(at, l);
+  feed_forward(at, l);
+  if (c_.architecture == "gpt-oss") {  // what it calls the attention's post-norm is the ffn's norm
+    l.attn_norm = required_norm(at + "attn_norm", c_.dim);
+    l.ffn_norm = required_norm(at + "post_attention_norm", c_.dim);
+    return l;
+  }
+  l.attn_post_norm = norm(at + "post_attention_norm", c_.dim);
+  l.ffn_post_norm = norm(at + "post_ffw_norm", c_.dim);
+  if (c_.architecture == "olmo2") return l;  // norms come behind, and nothing before
+  l.attn_norm = required_norm(at + "attn_norm", c_.dim);
+  l.ffn_norm = norm(at + "ffn_norm", c_.dim);
+  if (c_.architecture == "falcon") {
+    // With two norms, the first file order is: attn_norm feeds the ffn, attn_norm_2 the attention.
+    if (const NormWeights second = norm(at + "attn_norm_2", c_.dim)) l.ffn_norm = l.attn_norm, l.attn_norm = second;
+  }
+  if (!l.ffn_norm && !c_.parallel_residual) {
+    fail(ErrorKind::kInvalidModel, "the model has no tensor %sffn_norm.weight", at.c_str());
+  }
+  return l;
+}
+
+}  // namespace
+
+std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
+  auto model = std::unique_ptr<Model>(new Model{Gguf::open(path, use_mmap), {}, {}, {}});
+  model->config = read_config(model->file);
+  const Config& c = model->config;
+  Weights& w = model->weights;
+  Loader load(*model);
+  w.token_embd = load.matrix("token_embd", c.n_vocab, c.dim);
+  w.token_embd.bias = nullptr;
+  if (c.rope == Rope::kNone) w.position_embd = load.matrix("position_embd", c.n_ctx_train, c.dim);
+  w.embd_norm = load.norm("token_embd_norm", c.dim);
+  for (int64_t i = 0; i < c.n_layers; ++i) w.layers.push_back(load.layer(i));
+  w.output_norm = load.required_norm("output_norm", c.dim);
+  w.output = load.optional_matrix("output", c.n_vocab, c.dim);
+  if (!w.output) w.output = w.token_embd;
+  w.rope_factors = load.vector("rope_freqs.weight", c.rope_dim / 2);
+  w.rope_factors_long = load.vector("rope_factors_long.weight", c.rope_dim / 2);
+  w.rope_factors_short = load.vector("rope_factors_short.weight", c.rope_dim / 2);
+  load.expect_all_taken();
+  return model;
+}
+
+}  // namespace pl

@@ -1,0 +1,96 @@
+#include "thread_pool.h"
+
+#include <algorithm>
+
+#include "error.h"
+
+namespace pl {
+namespace {
+
+// About 50 microseconds: longer than the serial stretches between two products of a decode step, shorter than what a
+// person's battery notices. Beyond it a worker sleeps, and waking costs about as much again.
+constexpr int kSpins = 2000;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  } catch (...) {
+    const size_t made = workers_.size() + 1;
+    join();  // a thread that is destroyed while it runs ends the process
+    fail(ErrorKind::kOutOfMemory, "%d threads are wanted, and the system allows no more than %zu now", threads, made);
+  }
+}
+
+ThreadPool::~ThreadPool() { join(); }
+
+void ThreadPool::join() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(int64_t n, int64_t grain, Piece piece, void* body) {
+  if (n <= 0) return;
+  grain = std::max<int64_t>(grain, 1);
+  if (workers_.empty() || n <= grain) {
+    piece(body, 0, n);
+    return;
+  }
+  piece_ = piece, body_ = body, n_ = n, grain_ = grain;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1);  // sequentially consistent, as is asleep_: one of the two sides sees the other
+  if (asleep_.load() > 0) {
+    { std::lock_guard lock(mutex_); }  // a worker between its last look and its sleep has the lock
+    wake_.notify_all();
+  }
+  take_pieces();
+  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; ++spins) {
+    // A worker that was put aside by the system needs this core more than we do.
+    if (spins < kSpins) pause(); else std::this_thread::yield();
+  }
+}
+
+void ThreadPool::take_pieces() {
+  while (true) {
+    const int64_t begin = next_.fetch_add(grain_, std::memory_order_relaxed);
+    if (begin >= n_) return;
+    piece_(body_, begin, std::min(n_, begin + grain_));
+  }
+}
+
+void ThreadPool::work() {
+  uint64_t seen = 0;
+  while (true) {
+    int spins = 0;
+    while (generation_.load(std::memory_order_acquire) == seen && !stop_) {
+      if (++spins < kSpins) {
+        pause();
+        continue;
+      }
+      std::unique_lock lock(mutex_);
+      asleep_.fetch_add(1);
+      wake_.wait(lock, [&] { return generation_.load() != seen || stop_; });
+      asleep_.fetch_sub(1);
+    }
+    if (stop_) return;
+    seen = generation_.load(std::memory_order_acquire);
+    take_pieces();
+    busy_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace pl

@@ -1,0 +1,36 @@
+// A tokenizer as a GGUF file describes it, not yet checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace pl {
+
+class Gguf;
+
+// The numbers of tokenizer.ggml.token_type.
+enum class TokenType : uint8_t { kUndefined, kNormal, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+// Each member is the key tokenizer.ggml.… of the same name, unless a comment says which it is.
+struct VocabData {
+  std::string model;  // llama, gpt2, bert, t5, gemma4
+  std::string pre;
+  std::vector<std::string> tokens;
+  std::vector<float> scores;         // one per token, or none
+  std::vector<int32_t> types;        // token_type: one per token, or none
+  std::vector<std::string> merges;   // "left right", the most important first
+  std::string precompiled_charsmap;  // bytes
+
+  std::optional<int32_t> bos, eos, eot, eom, sep, mask;  // …_token_id; sep is "seperator"
+  std::optional<int32_t> unk, pad;                       // unknown_token_id, padding_token_id
+  std::optional<bool> add_bos, add_eos, add_sep;         // add_…_token
+  std::optional<bool> add_space_prefix, remove_extra_whitespaces;
+  std::optional<bool> lowercase, strip_accents;  // normalizer.…
+};
+
+// Throws Error where a key is missing or of the wrong type.
+VocabData read_vocab(const Gguf& file);
+
+}  // namespace pl

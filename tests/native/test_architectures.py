@@ -1,0 +1,127 @@
+"""Every architecture against Hugging Face transformers, and against itself: in whatever pieces a text comes, alone or
+in company, on one thread or two, the logits are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .cases import CASES
+from .library import Library, Model, NativeError
+from .models import F32, N_PROMPT, N_VOCAB, Case, write
+
+F32_CACHE = 1e-4  # relative RMS
+F16_CACHE = 2e-3
+SEEN = 1e-5  # from here on a difference is none of rounding
+UNEVEN = (1, 7, 2, 33, 5, 24)
+
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def away(found: F32, expected: F32) -> float:
+    """Relative RMS."""
+    assert found.shape == expected.shape and np.isfinite(found).all()
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def load(library: Library, files: dict[str, Path], case: Case, **options: int | bool) -> Model:
+    return library.load(files[case.name], n_ctx=case.n_ctx, **options)  # type: ignore[arg-type]
+
+
+def test_every_architecture_has_a_case(library: Library, goldens: dict[str, F32]) -> None:
+    assert {case.arch for case in CASES.values()} == set(library.architectures())
+    assert set(goldens) == set(CASES)
+    assert all(golden.shape == (N_PROMPT, N_VOCAB) for golden in goldens.values())
+
+
+@every_case
+def test_logits_are_those_of_transformers(
+    library: Library, files: dict[str, Path], goldens: dict[str, F32], case: Case
+) -> None:
+    golden, prompt = goldens[case.name], case.prompt()
+    with load(library, files, case) as model:
+        whole = model.score(prompt)
+        decoded = model.chunks(prompt, [1] * N_PROMPT)
+    assert away(whole, golden) <= F32_CACHE
+    assert away(decoded, golden) <= F32_CACHE
+    # The first and the last token by themselves: an error there would drown in the others.
+    assert away(whole[0], golden[0]) <= F32_CACHE and away(whole[-1], golden[-1]) <= F32_CACHE
+    with load(library, files, case, kv_f32=False) as model:
+        assert away(model.score(prompt), golden) <= F16_CACHE
+        assert away(model.chunks(prompt, [1] * N_PROMPT), golden) <= F16_CACHE
+
+
+@every_case
+@pytest.mark.parametrize("kv_f32", [True, False], ids=["f32-cache", "f16-cache"])
+def test_pieces_company_and_threads_change_no_bit(
+    library: Library, files: dict[str, Path], case: Case, kv_f32: bool
+) -> None:
+    a, b = case.prompt(), case.prompt()[::-1].copy()
+    with load(library, files, case, kv_f32=kv_f32, n_seqs=3) as model:
+        alone, alone_b = model.score(a), model.score(b)
+        assert np.array_equal(model.chunks(a, [1] * N_PROMPT), alone)
+        assert np.array_equal(model.chunks(a, UNEVEN), alone)
+        # Both texts in one batch, the tokens of one between those of the other, in other places of the cache.
+        pairs = [(int(t), seq, i) for i in range(N_PROMPT) for seq, t in ((2, a[i]), (1, b[i]))]
+        both = model.eval(pairs)
+        assert np.array_equal(both[::2], alone) and np.array_equal(both[1::2], alone_b)
+        # Going back replaces what was there.
+        model.chunks(b, [N_PROMPT], seq=2)
+        again = model.eval([(int(t), 2, i) for i, t in enumerate(a)])
+        assert np.array_equal(again, alone)
+        model.set_threads(2)
+        assert np.array_equal(model.score(a), alone)
+
+
+@every_case
+def test_every_tensor_is_used(library: Library, goldens: dict[str, F32], case: Case, tmp_path: Path) -> None:
+    """Without one the file does not load, or gives other logits; one too many is not passed over."""
+    tensors = case.tensors()
+    # Of LongRoPE's two only one is looked at.
+    spare = {"rope_factors_short.weight" if case.n_ctx > 96 else "rope_factors_long.weight"}
+    for name in [n for n in tensors if n.startswith("blk.1.") or not n.startswith("blk.")]:
+        rest = {n: t for n, t in tensors.items() if n != name}
+        path = write(tmp_path / "less.gguf", case.arch, case.metadata, rest)
+        # It is named, or what is of no use without it: a bias, the other of two norms.
+        named = "blk.1." if name.startswith("blk.1.") else name.partition(".")[0]
+        difference = trial(library, path, goldens[case.name], case, named)
+        assert difference > SEEN or name in spare, (name, difference)
+    more = tensors | {"blk.0.more.weight": tensors["token_embd.weight"]}
+    path = write(tmp_path / "more.gguf", case.arch, case.metadata, more)
+    assert trial(library, path, goldens[case.name], case, "blk.0.more.weight") == np.inf
+
+
+@every_case
+def test_every_key_is_read(library: Library, goldens: dict[str, F32], case: Case, tmp_path: Path) -> None:
+    """Of two wrong values one at least is an error, or gives other logits: so the goldens see every key."""
+    moe = "expert_feed_forward_length" in case.metadata  # where no layer has a width of the other kind
+    for key, value in case.metadata.items():
+        if key == "context_length" or (key == "feed_forward_length" and moe):
+            continue
+        worst = 0.0
+        for wrong in others(value):
+            path = write(tmp_path / "key.gguf", case.arch, case.metadata | {key: wrong}, case.tensors())
+            worst = max(worst, trial(library, path, goldens[case.name], case, ""))
+        assert worst > SEEN, (key, worst)
+
+
+def trial(library: Library, path: Path, golden: F32, case: Case, named: str) -> float:
+    """How far the file's logits are away; infinity if it is refused as PL_INVALID_MODEL or PL_UNSUPPORTED, by name."""
+    try:
+        with library.load(path, n_ctx=case.n_ctx) as model:
+            return away(model.score(case.prompt()), golden)
+    except NativeError as e:
+        assert e.kind in (-4, -5) and named in str(e), (named, str(e))
+        return float("inf")
+
+
+def others(value: object) -> list[bool | int | float | str]:
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value // 2, value * 4]
+    if isinstance(value, float):
+        return [value / 100, value * 100]
+    return ["none"]
