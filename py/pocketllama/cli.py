@@ -117,7 +117,7 @@ def pull(model: str, as_json: bool = False) -> None:
 def list_models(as_json: bool = False, known: bool = False) -> None:
     """List the models on this machine, or the aliases that can be pulled."""
     from . import models
-    from .units import human_bytes
+    from .units import human_size
 
     if known:
         _list_known(as_json)
@@ -128,12 +128,12 @@ def list_models(as_json: bool = False, known: bool = False) -> None:
         return
     width = max((len(m.name) for m in found), default=0)
     for m in found:
-        output.write(f"{m.name:<{width}}  {human_bytes(m.size):>10}  {m.source:<8}  {m.path}\n")
+        output.write(f"{m.name:<{width}}  {human_size(m.size):>10}  {m.source:<8}  {m.path}\n")
 
 
 def _list_known(as_json: bool) -> None:
     from . import models
-    from .units import human_bytes
+    from .units import human_size
 
     found = list(models.aliases().values())
     if as_json:
@@ -141,7 +141,7 @@ def _list_known(as_json: bool) -> None:
         return
     width = max(len(a.name) for a in found)
     for a in found:
-        output.write(f"{a.name:<{width}}  {human_bytes(a.size):>10}  {a.licence:<11} {a.good_for}\n")
+        output.write(f"{a.name:<{width}}  {human_size(a.size):>10}  {a.licence:<11} {a.good_for}\n")
 
 
 def show(model: str, as_json: bool = False) -> None:

@@ -13,7 +13,7 @@ from ._version import __version__
 from .engine import cpu, native, own
 from .errors import PocketllamaError
 from .paths import data_dir
-from .units import available_memory, free_disk, human_bytes, total_memory
+from .units import available_memory, free_disk, human_size, total_memory
 
 _LITTLE_DISK = 1 << 30
 _LITTLE_MEMORY = 512 << 20
@@ -82,7 +82,7 @@ def _disk(problems: list[dict[str, str]]) -> dict[str, Any]:
     if free is not None and free < _LITTLE_DISK:
         problems.append(
             {
-                "what": f"Only {human_bytes(free)} are free on the disk of {place}.",
+                "what": f"Only {human_size(free)} are free on the disk of {place}.",
                 "remedy": "Free some, or point POCKETLLAMA_HOME and HF_HOME at another disk.",
             }
         )
@@ -94,7 +94,7 @@ def _memory(problems: list[dict[str, str]]) -> dict[str, Any]:
     if free is not None and free < _LITTLE_MEMORY:
         problems.append(
             {
-                "what": f"Only {human_bytes(free)} of memory are available.",
+                "what": f"Only {human_size(free)} of memory are available.",
                 "remedy": "Close other programs, or choose a smaller model.",
             }
         )
@@ -111,7 +111,7 @@ def render(report: dict[str, Any]) -> str:
     memory, disk, machine = report["memory"], report["disk"], report["platform"]
 
     def size(n: int | None) -> str:
-        return "unknown" if n is None else human_bytes(n)
+        return "unknown" if n is None else human_size(n)
 
     rows = [
         ("pocketllama", report["version"]),
@@ -127,7 +127,7 @@ def render(report: dict[str, Any]) -> str:
         ("python", f"{report['python_version']} ({report['python']})"),
         ("environment", environment["path"] if environment else "this Python's own"),
         ("library", f"{library['kind']} {library['isa']} ({library['path']})" if "path" in library else "none"),
-        *(("model", f"{m['name']} ({human_bytes(m['size'])})") for m in report["models"]),
+        *(("model", f"{m['name']} ({human_size(m['size'])})") for m in report["models"]),
     ]
     lines = [f"{name:<12} {value}" for name, value in rows]
     for problem in report["problems"]:

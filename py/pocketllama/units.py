@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 
 
-def human_bytes(n: float) -> str:
-    """1536 → `1.5 KiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(n) < 1024:
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
-        n /= 1024
-    return f"{n:.1f} TiB"
+def human_size(count: int) -> str:
+    """Bytes as people read them: 2.5 GB (decimal units)."""
+    if count < 1000:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.5 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
 
 
 def _meminfo() -> dict[str, int]:

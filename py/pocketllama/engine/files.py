@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import gguf
 from ..errors import ModelInvalid, ModelNotFound, OutOfMemory
-from ..units import available_memory, human_bytes
+from ..units import available_memory, human_size
 from .hparams import check_bundled
 from .native import Library
 from .vocab import Vocab
@@ -47,8 +47,8 @@ class ModelFile:
         need, free = n_ctx * self.kv_bytes_per_token, available_memory()
         if free is not None and need > free:
             raise OutOfMemory(
-                f"A context of {n_ctx} tokens needs {human_bytes(need)} for its KV cache, "
-                f"{human_bytes(free)} is available.",
+                f"A context of {n_ctx} tokens needs {human_size(need)} for its KV cache, "
+                f"{human_size(free)} is available.",
                 remedy=f"Ask for a shorter context, at most {max(1, free // self.kv_bytes_per_token)} tokens.",
                 data={"need_bytes": need, "available_bytes": free},
             )

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pocketllama.models.header import show
-from pocketllama.models.model import Model, human_size
+from pocketllama.models.model import Model
 from pocketllama.models.progress import Progress, ProgressEvent
 from pocketllama.models.registry import Alias, aliases
 from pocketllama.models.rehash import Verified, verify
@@ -30,7 +30,6 @@ __all__ = [
     "Verified",
     "aliases",
     "find",
-    "human_size",
     "list_models",
     "pull",
     "remove",

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pocketllama.errors import StorageError
-from pocketllama.models.model import human_size
+from pocketllama.units import human_size
 
 TEMPORARY = ".pocketllama.tmp"  # ends the name of what only a crash leaves behind
 MARGIN = 32 << 20  # bytes left free beside a download, for the file system's own needs

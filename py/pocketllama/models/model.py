@@ -35,15 +35,3 @@ class Model:
             "licence": self.licence,
             "revision": self.revision,
         }
-
-
-def human_size(count: int) -> str:
-    """Bytes as people read them: 2.5 GB (decimal units)."""
-    if count < 1000:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        value /= 1000
-        if value < 999.5 or unit == "TB":
-            break
-    return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"

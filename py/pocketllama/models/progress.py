@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from pocketllama.models.model import human_size
+from pocketllama.units import human_size
 
 
 @dataclass(frozen=True)

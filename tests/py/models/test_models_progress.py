@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from pocketllama.models import ProgressEvent, human_size, progress
+from pocketllama.models import ProgressEvent, progress
+from pocketllama.units import human_size
 
 
 class Terminal(io.StringIO):
