@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import ModelInvalid, StorageError, UsageError
 from ..gguf import GGMLType, TensorSpec, ValueType, Writer
-from ..units import human_bytes
+from ..units import human_size
 from . import TYPES, Progress
 from .architectures import ARCHITECTURES, Metadata, tokenizer_metadata
 from .checkpoint import Checkpoint, Tensor, open_checkpoint
@@ -61,8 +61,8 @@ def _check_space(path: Path, need: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if need > free:
         raise StorageError(
-            f"{path.name} needs {human_bytes(need)}, and {human_bytes(free)} are free in {path.parent}.",
-            remedy=f"Free {human_bytes(need - free)}, or choose another folder.",
+            f"{path.name} needs {human_size(need)}, and {human_size(free)} are free in {path.parent}.",
+            remedy=f"Free {human_size(need - free)}, or choose another folder.",
             data={"need_bytes": need, "free_bytes": free},
         )
 
