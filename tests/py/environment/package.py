@@ -32,10 +32,10 @@ match sys.argv[1:]:
     case ["die", number]: os.kill(os.getpid(), int(number))
     case ["wait", *_]:
         def stop(number, frame):
-            print(f"signal {number}", flush=True)
+            os.write(1, f"signal {number}\\n".encode())  # print may be what it interrupted
             sys.exit(9)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, stop)
-        print("waiting", flush=True)
+        os.write(1, b"waiting\\n")
         while True: time.sleep(1)
     case ["convert", *_]:
         import extra, tiny
