@@ -45,7 +45,8 @@ def library_name() -> str:
 
 
 def _files() -> list[Path]:
-    return sorted([*SOURCES.glob("include/*.h"), *SOURCES.glob("src/**/*.h"), *SOURCES.glob("src/**/*.cc")])
+    patterns = ("include/*.h", "src/**/*.h", "src/**/*.cc", "src/exports.*")
+    return sorted(file for pattern in patterns for file in SOURCES.glob(pattern))
 
 
 @cache
@@ -144,9 +145,16 @@ def _compile(compiler: list[str], folder: Path, out: Path, report: Report) -> No
                 raise EngineError(f"{sources[i].name} could not be compiled:\n{why}")
             if (i + 1) % 10 == 0:
                 report(f"building the engine: {i + 1} of {len(sources)} files …")
-    why = _run([*compiler, *FLAGS, "-shared", *map(str, objects), "-o", str(out)])
+    why = _run([*compiler, *FLAGS, "-shared", *_export_flags(), *map(str, objects), "-o", str(out)])
     if why is not None:
         raise EngineError(f"The engine could not be linked:\n{why}")
+
+
+def _export_flags() -> list[str]:
+    """Only the C functions leave the library, nothing of the C++ runtime's."""
+    if sys.platform == "darwin":
+        return [f"-Wl,-exported_symbols_list,{SOURCES / 'src' / 'exports.macos'}"]
+    return [] if sys.platform == "win32" else [f"-Wl,--version-script={SOURCES / 'src' / 'exports.map'}"]
 
 
 def isa_flags(source: Path) -> list[str]:
