@@ -19,8 +19,6 @@ from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
 from .turn import Turn
 
-DEFAULT_BATCH = 512
-
 
 class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     """A language model on this machine.
