@@ -9,8 +9,9 @@ namespace {
 constexpr float kSwigluAlpha = 1.702f, kSwigluLimit = 7.0f;
 
 // Rows of a matrix in one piece of work: enough to be worth handing out, few enough that no thread waits long for the last.
+// Kernels take 16 rows at a time, so pieces are whole sixteens.
 int64_t rows_per_piece(int64_t rows, int threads) {
-  return std::clamp<int64_t>(rows / (static_cast<int64_t>(threads) * 4), 8, 256);
+  return std::clamp<int64_t>(rows / (static_cast<int64_t>(threads) * 4) / 16 * 16, 16, 256);
 }
 
 }  // namespace
@@ -22,29 +23,24 @@ Rows Ops::prepare(const float* x, int64_t n, int64_t cols, std::initializer_list
     return *m && m->mat->int8_activations;
   });
   if (!wanted) return out;
-  const int64_t blocks = cols / kActBlock;
+  const int64_t blocks = cols / kActBlock, tile = k_.act_tile;
   if (scratch.size() < static_cast<size_t>(n * blocks)) scratch.resize(static_cast<size_t>(n * blocks));
   ActBlock* to = scratch.data();
   pool_.parallel_for(n, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) k_.quantize_act(x + i * cols, to + i * blocks, cols);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t in_tile = i % tile, width = std::min(tile, n - (i - in_tile));
+      k_.quantize_act(x + i * cols, to + (i - in_tile) * blocks + in_tile, width, cols);
+    }
   });
   out.blocks = to;
   return out;
 }
 
 void Ops::matmul(const Matrix& w, const Rows& in, float* out, int64_t out_stride) {
-  const bool int8 = w.mat->int8_activations;
-  const Dot dot = w.mat->dot;
-  const int64_t blocks = in.cols / kActBlock;
   pool_.parallel_for(w.rows, rows_per_piece(w.rows, pool_.threads()), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const std::byte* row = w.row(r);
-      const float bias = w.bias ? w.bias[r] : 0.0f;
-      for (int64_t i = 0; i < in.n; ++i) {
-        const void* act = int8 ? static_cast<const void*>(in.blocks + i * blocks) : in.x + i * in.cols;
-        out[i * out_stride + r] = dot(row, act, in.cols) + bias;
-      }
-    }
+    w.mat->multiply({w.row(begin), w.row_bytes, end - begin, in.cols, in.blocks, in.x, in.n, out + begin, out_stride});
+    if (!w.bias) return;
+    for (int64_t i = 0; i < in.n; ++i) k_.add(out + i * out_stride + begin, w.bias + begin, out + i * out_stride + begin, end - begin);
   });
 }
 

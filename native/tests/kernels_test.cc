@@ -2,6 +2,7 @@
 // and against scalar code. `kernels_test bench` also prints how fast the products are.
 #include "../src/kernels/kernels.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -72,6 +73,33 @@ std::vector<uint8_t> random_row(Type type, int64_t n, uint64_t seed) {
   return random_blocks(type, n / pl::info(type).block_elements, seed);
 }
 
+// Activations as the kernels of `k` want them: in tiles.
+std::vector<ActBlock> quantized(const Kernels& k, const std::vector<float>& x, int64_t tokens) {
+  const int64_t cols = static_cast<int64_t>(x.size()) / tokens, blocks = cols / 32;
+  std::vector<ActBlock> out(static_cast<size_t>(tokens * blocks));
+  for (int64_t t = 0; t < tokens; ++t) {
+    const int64_t in_tile = t % k.act_tile, width = std::min(k.act_tile, tokens - (t - in_tile));
+    k.quantize_act(x.data() + t * cols, out.data() + (t - in_tile) * blocks + in_tile, width, cols);
+  }
+  return out;
+}
+
+// out(t, r) of `rows` rows and `tokens` tokens.
+std::vector<float> multiplied(const Kernels& k, Type type, const std::vector<uint8_t>& w, int64_t rows,
+                              const std::vector<float>& x, int64_t tokens) {
+  const pl::MatType& mat = pl::mat_type(k, type);
+  const int64_t cols = static_cast<int64_t>(x.size()) / tokens;
+  const std::vector<ActBlock> act = mat.int8_activations ? quantized(k, x, tokens) : std::vector<ActBlock>();
+  std::vector<float> out(static_cast<size_t>(rows * tokens), kNaN);
+  mat.multiply({reinterpret_cast<const std::byte*>(w.data()), static_cast<int64_t>(w.size()) / rows, rows, cols, act.data(),
+                x.data(), tokens, out.data(), rows});
+  return out;
+}
+
+float dot(const Kernels& k, Type type, const std::vector<uint8_t>& row, const std::vector<float>& x) {
+  return multiplied(k, type, row, 1, x, 1)[0];
+}
+
 void test_dot(const Kernels& k, const Kernels& scalar, Type type, int64_t n, uint64_t seed) {
   const pl::MatType& mat = pl::mat_type(k, type);
   const char* const name = pl::info(type).name;
@@ -85,12 +113,10 @@ void test_dot(const Kernels& k, const Kernels& scalar, Type type, int64_t n, uin
     magnitude += std::fabs(d(w[i]) * d(x[i]));
   }
   if (!mat.int8_activations) {
-    const float found = mat.dot(row.data(), x.data(), n);
-    expect_near(k, name, n, d(found), exact, 1e-6 * magnitude);
+    expect_near(k, name, n, d(dot(k, type, row, x)), exact, 1e-6 * magnitude);
     return;
   }
-  std::vector<ActBlock> act(static_cast<size_t>(n / 32));
-  k.quantize_act(x.data(), act.data(), n);
+  const std::vector<ActBlock> act = quantized(k, x, 1);
   double rounded = 0.0, allowed = 0.0, parts = 0.0;
   for (size_t b = 0; b < act.size(); ++b) {
     double largest = 0.0;
@@ -102,16 +128,16 @@ void test_dot(const Kernels& k, const Kernels& scalar, Type type, int64_t n, uin
     }
     for (size_t i = 0; i < 32; ++i) parts += largest * std::fabs(d(act[b].d) * d(act[b].q[i]));
   }
-  const double found = d(mat.dot(row.data(), act.data(), n));
+  const double found = d(dot(k, type, row, x));
   expect_near(k, name, n, found, rounded, 2e-6 * parts);          // the product is right for what was rounded
   expect_near(k, name, n, found, exact, allowed + 2e-6 * parts);  // and rounding did what it may
-  expect_near(k, name, n, found, d(pl::mat_type(scalar, type).dot(row.data(), act.data(), n)), 2e-6 * parts);
+  expect_near(k, name, n, found, d(dot(scalar, type, row, x)), 2e-6 * parts);
 }
 
 void test_dots(const Kernels& k, const Kernels& scalar) {
   uint64_t seed = 1;
   for (uint32_t number = 0; number < pl::kMatTypes; ++number) {
-    if (k.mat[number].dot == nullptr) continue;
+    if (k.mat[number].multiply == nullptr) continue;
     const auto type = static_cast<Type>(number);
     const int64_t block = pl::info(type).block_elements;
     if (block == 1) {
@@ -120,6 +146,35 @@ void test_dots(const Kernels& k, const Kernels& scalar) {
     for (const int64_t blocks : {1, 2, 3, 4, 5, 7, 8, 17}) {
       for (int again = 0; again < 10; ++again)
         test_dot(k, scalar, type, blocks * std::max<int64_t>(block, 32), seed += 2);
+    }
+  }
+}
+
+// Many rows and many tokens: each result is, to the bit, what one row and one token alone give.
+void test_batches(const Kernels& k) {
+  uint64_t seed = 1000;
+  for (uint32_t number = 0; number < pl::kMatTypes; ++number) {
+    if (k.mat[number].multiply == nullptr) continue;
+    const auto type = static_cast<Type>(number);
+    const int64_t block = std::max<int64_t>(pl::info(type).block_elements, 32);
+    for (const int64_t cols : {block, 256 * 5 + block, int64_t{2560}}) {
+      for (const int64_t rows : {1, 7, 16, 35}) {
+        const std::vector<uint8_t> w = random_row(type, rows * cols, seed += 2);
+        const size_t row_bytes = w.size() / static_cast<size_t>(rows);
+        for (const int64_t tokens : {1, 2, 3, 4, 5, 8, 12, 13, 26}) {
+          const std::vector<float> x = random_floats(tokens * cols, seed += 2, true);
+          const std::vector<float> all = multiplied(k, type, w, rows, x, tokens);
+          for (int64_t r = 0; r < rows; r += rows < 8 ? 1 : 5) {
+            const auto at = w.begin() + r * static_cast<int64_t>(row_bytes);
+            const std::vector<uint8_t> row(at, at + static_cast<int64_t>(row_bytes));
+            for (int64_t t = 0; t < tokens; ++t) {
+              const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+              const float found = all[static_cast<size_t>(t * rows + r)], alone = dot(k, type, row, one);
+              CHECK(std::memcmp(&found, &alone, 4) == 0);
+            }
+          }
+        }
+      }
     }
   }
 }
@@ -145,9 +200,7 @@ void test_extremes(const Kernels& k, const Kernels& scalar) {
       }
       for (const float sign : {1.0f, -1.0f}) {
         const std::vector<float> x(static_cast<size_t>(n), sign);
-        std::vector<ActBlock> act(static_cast<size_t>(n / 32));
         std::vector<float> w(x.size());
-        k.quantize_act(x.data(), act.data(), n);
         k.mat[number].dequant(full.data(), w.data(), n);
         double exact = 0.0, parts = 0.0;
         for (const float v : w) {
@@ -155,9 +208,9 @@ void test_extremes(const Kernels& k, const Kernels& scalar) {
           parts += std::fabs(d(v));
         }
         const double tolerance = 1e-5 * (parts + d(n) * 64.0);
-        expect_near(k, pl::info(type).name, n, d(k.mat[number].dot(full.data(), act.data(), n)), exact,
+        expect_near(k, pl::info(type).name, n, d(dot(k, type, full, x)), exact,
                     tolerance);
-        expect_near(k, pl::info(type).name, n, d(scalar.mat[number].dot(full.data(), act.data(), n)), exact,
+        expect_near(k, pl::info(type).name, n, d(dot(scalar, type, full, x)), exact,
                     tolerance);
       }
     }
@@ -178,11 +231,12 @@ void test_quantize_act(const Kernels& k, const Kernels& scalar) {
   }
   const auto n = static_cast<int64_t>(x.size());
   std::vector<ActBlock> a(x.size() / 32), s(x.size() / 32);
-  k.quantize_act(x.data(), a.data(), n);
-  scalar.quantize_act(x.data(), s.data(), n);
+  k.quantize_act(x.data(), a.data(), 1, n);
+  scalar.quantize_act(x.data(), s.data(), 1, n);
   for (size_t b = 0; b < a.size(); ++b) {
-    CHECK(std::memcmp(&a[b].sum, &s[b].sum, sizeof(ActBlock) - 4) == 0);
+    CHECK(std::memcmp(&a[b].minus_sum, &s[b].minus_sum, sizeof(ActBlock) - 8) == 0);
     CHECK(a[b].d == s[b].d || (std::isnan(a[b].d) && std::isnan(s[b].d)));
+    CHECK(a[b].d_sum == s[b].d_sum || (std::isnan(a[b].d_sum) && std::isnan(s[b].d_sum)));
     int sum = 0;
     for (int i = 0; i < 32; ++i) {
       const double error = std::fabs(d(x[32 * b + static_cast<size_t>(i)]) - d(a[b].d) * d(a[b].q[i]));
@@ -190,10 +244,11 @@ void test_quantize_act(const Kernels& k, const Kernels& scalar) {
       CHECK(a[b].q[i] >= -127);
       if (std::isfinite(a[b].d)) CHECK(error <= std::max(d(a[b].d) * 0.5001, 1e-30));
     }
-    CHECK_EQ(sum, a[b].sum);
-    CHECK_EQ(a[b].sum16[0] + a[b].sum16[1], a[b].sum);
+    CHECK_EQ(sum, -a[b].minus_sum);
+    CHECK_EQ(a[b].minus_sum16[0] + a[b].minus_sum16[1], a[b].minus_sum);
+    if (std::isfinite(a[b].d)) CHECK_EQ(a[b].d_sum, a[b].d * static_cast<float>(sum));
   }
-  CHECK(std::isnan(a[4].d) && std::isnan(a[5].d) && a[4].sum == 0 && a[0].d == 0.0f && a[1].d == 0.0f);
+  CHECK(std::isnan(a[4].d) && std::isnan(a[5].d) && a[4].minus_sum == 0 && a[0].d == 0.0f && a[1].d == 0.0f);
   CHECK_EQ(int{a[6].q[1]}, -2);  // -2.5
   CHECK_EQ(int{a[6].q[0]}, 0);   // 0.5
 }
@@ -390,24 +445,26 @@ void test_table() {
 }
 
 void bench(const Kernels& k) {
-  constexpr int64_t n = 4096, rows = 64;
-  const std::vector<float> x = random_floats(n, 1);
-  std::vector<ActBlock> act(n / 32);
-  k.quantize_act(x.data(), act.data(), n);
+  constexpr int64_t cols = 4096, rows = 64;
   for (uint32_t number = 0; number < pl::kMatTypes; ++number) {
-    if (k.mat[number].dot == nullptr) continue;
+    if (k.mat[number].multiply == nullptr) continue;
     const auto type = static_cast<Type>(number);
-    const std::vector<uint8_t> w = random_row(type, n * rows, 2);
-    const size_t row = w.size() / rows;
-    const void* const a = k.mat[number].int8_activations ? static_cast<const void*>(act.data()) : x.data();
-    double best = 1e9, sum = 0.0;
-    for (int again = 0; again < 20; ++again) {
-      const auto start = std::chrono::steady_clock::now();
-      for (size_t r = 0; r < rows; ++r) sum += d(k.mat[number].dot(w.data() + r * row, a, n));
-      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const std::vector<uint8_t> w = random_row(type, cols * rows, 2);
+    std::printf("%-11s %-8s", k.isa, pl::info(type).name);
+    for (const int64_t tokens : {1, 2, 4, 8, 12, 96}) {
+      const std::vector<float> x = random_floats(tokens * cols, 1);
+      const std::vector<ActBlock> act = quantized(k, x, tokens);
+      std::vector<float> out(static_cast<size_t>(rows * tokens));
+      double best = 1e9;
+      for (int again = 0; again < 10; ++again) {
+        const auto start = std::chrono::steady_clock::now();
+        k.mat[number].multiply({reinterpret_cast<const std::byte*>(w.data()), static_cast<int64_t>(w.size()) / rows, rows, cols,
+                                act.data(), x.data(), tokens, out.data(), rows});
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      }
+      std::printf(" %7.1f", d(cols * rows * tokens) / best * 1e-9);
     }
-    std::printf("%-7s %-8s %7.2f GMAC/s %7.2f GB/s %s\n", k.isa, pl::info(type).name,
-                d(n * rows) / best * 1e-9, d(w.size()) / best * 1e-9, std::isnan(sum) ? "nan" : "");
+    std::printf("  GMAC/s for 1, 2, 4, 8, 12 and 96 tokens\n");
   }
 }
 
@@ -416,11 +473,12 @@ void bench(const Kernels& k) {
 int main(int argc, char**) {
   const Kernels scalar = pl::make_kernels("scalar");
   test_table();
-  for (const char* const isa : {"scalar", "avx2", "avx512", "neon"}) {
+  for (const char* const isa : {"scalar", "avx2", "avx512", "avx512_vnni", "neon"}) {
     const Kernels k = pl::make_kernels(isa);
     if (std::strcmp(k.isa, isa) != 0) continue;  // not here
     std::printf("%s\n", k.isa);
     test_dots(k, scalar);
+    test_batches(k);
     test_extremes(k, scalar);
     test_quantize_act(k, scalar);
     for (const int64_t n : kSizes) {

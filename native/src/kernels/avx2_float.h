@@ -47,21 +47,6 @@ float dot_f16(const uint16_t* row, const float* x, int64_t n) {
   return dot_with([row](int64_t i) { return halves_at(row + i); },
                   [row](int64_t i) { return half_at(row[i]); }, x, n);
 }
-float mat_f32(const void* row, const void* act, int64_t n) {
-  return dot_f32(static_cast<const float*>(row), static_cast<const float*>(act), n);
-}
-float mat_f16(const void* row, const void* act, int64_t n) {
-  return dot_f16(static_cast<const uint16_t*>(row), static_cast<const float*>(act), n);
-}
-float mat_bf16(const void* row, const void* act, int64_t n) {
-  const auto* w = static_cast<const uint16_t*>(row);
-  const auto at = [w](int64_t i) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load16(w + i)), 16));
-  };
-  return dot_with(
-      at, [w](int64_t i) { return bf16_to_f32(w[i]); }, static_cast<const float*>(act), n);
-}
-
 void axpy_f32(float* acc, float p, const float* row, int64_t n) {
   const __m256 factor = _mm256_set1_ps(p);
   int64_t i = 0;
@@ -230,9 +215,6 @@ void rms_norm(const float* x, const float* weight, float* out, int64_t n, float 
 }
 
 inline void fill_avx2_float(Kernels& table) {
-  table.mat[static_cast<uint32_t>(Type::F32)].dot = mat_f32;
-  table.mat[static_cast<uint32_t>(Type::F16)].dot = mat_f16;
-  table.mat[static_cast<uint32_t>(Type::BF16)].dot = mat_bf16;
   table.rms_norm = rms_norm;
   table.softmax = softmax;
   table.silu_mul = silu_mul;

@@ -7,6 +7,7 @@
 // type's block. Outputs may be inputs (in place) where both are float*, unless a slot says otherwise.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "../types.h"
@@ -17,23 +18,32 @@ namespace pl {
 // blocks are: one for 256 would lose what stands beside an outlier. The sums pay for zero points and minima
 // without touching q.
 struct ActBlock {
-  float d;           // largest magnitude / 127; 0 for all-zero; NaN (and q of 0) where an x is no number
-  int32_t sum;       // of q[0..32)
-  int16_t sum16[2];  // of q[0..16) and q[16..32)
-  int8_t q[32];      // -127..127, rounded to nearest, ties to even
+  float d;                 // largest magnitude / 127; 0 for all-zero; NaN (and q of 0) where an x is no number
+  float d_sum;             // d * Σ q
+  int32_t minus_sum;       // -Σ q
+  int32_t minus_sum16[2];  // the same of q[0..16) and of q[16..32)
+  int8_t q[32];            // -127..127, rounded to nearest, ties to even
 };
 constexpr int64_t kActBlock = 32;
-static_assert(sizeof(ActBlock) == 44);
+static_assert(sizeof(ActBlock) == 52);
 
-// A row of weights times a row of activations. `act` is const ActBlock* where MatType::int8_activations, else
-// const float*.
-using Dot = float (*)(const void* w_row, const void* act, int64_t n);
+// A piece of out(t, r) = w(r, :) · in(t, :), t < n, r < rows.
+struct Product {
+  const std::byte* w;    // (rows, cols), rows row_bytes apart
+  int64_t row_bytes, rows, cols;
+  const ActBlock* act;   // where MatType::int8_activations: (n, cols / 32) in tiles, see Kernels::act_tile
+  const float* x;        // else: (n, cols)
+  int64_t n;             // at least 1
+  float* out;            // out(t, r) is out[t * out_stride + r]
+  int64_t out_stride;
+};
+using Multiply = void (*)(const Product& product);
 
 // What is done with a matrix of one Type. All null for a type that cannot be multiplied by (TypeInfo::weights
 // is false).
 struct MatType {
   bool int8_activations = false;
-  Dot dot = nullptr;
+  Multiply multiply = nullptr;
   void (*dequant)(const void* w_row, float* out, int64_t n) = nullptr;  // any span of whole blocks
 };
 
@@ -43,8 +53,11 @@ struct Kernels {
   const char* isa = "scalar";  // the highest ISA that filled a slot
   MatType mat[kMatTypes];
 
-  // n activations into n / 32 blocks; n is a multiple of 32.
-  void (*quantize_act)(const float* x, ActBlock* out, int64_t n);
+  // Tokens are multiplied by in tiles of so many, the last one of what is left; the blocks of a tile of `width` tokens
+  // lie together: block (t, g) of it at g * width + t.
+  int64_t act_tile = 1;
+  // n activations into n / 32 blocks, `stride` apart; n is a multiple of 32.
+  void (*quantize_act)(const float* x, ActBlock* out, int64_t stride, int64_t n);
 
   // out = x / sqrt(mean(x²) + eps) * weight;  weight (n) may be null for 1.
   void (*rms_norm)(const float* x, const float* weight, float* out, int64_t n, float eps);
@@ -101,5 +114,7 @@ Kernels make_kernels(const char* isa);
 // has the ISA.
 void fill_scalar(Kernels& table);
 void fill_avx2(Kernels& table);
+void fill_avx512(Kernels& table);
+void fill_avx512_vnni(Kernels& table);
 
 }  // namespace pl

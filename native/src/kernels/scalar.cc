@@ -6,6 +6,7 @@
 #include "../quant/half.h"
 #include "../quant/unpack.h"
 #include "kernels.h"
+#include "multiply_rows.h"
 
 namespace pl {
 namespace {
@@ -80,7 +81,7 @@ float mat_blocks(const void* row, const void* act, int64_t n) {
       for (int h = 0; h < 2; ++h) {
         int32_t sum = 0;
         for (int k = 16 * h; k < 16 * h + 16; ++k) sum += int{w.q[k]} * int{a->q[k]};
-        group += w.scale[h] * static_cast<float>(sum) - w.min[h] * static_cast<float>(a->sum16[h]);
+        group += w.scale[h] * static_cast<float>(sum) - w.min[h] * static_cast<float>(-a->minus_sum16[h]);
       }
       total += a->d * group;
     }
@@ -91,8 +92,8 @@ float mat_blocks(const void* row, const void* act, int64_t n) {
 // Below this an activation counts as zero: 127 / x would leave the range of a float.
 constexpr float kTiny = 1e-30f;
 
-void quantize_act(const float* x, ActBlock* out, int64_t n) {
-  for (const float* const end = x + n; x < end; x += 32, ++out) {
+void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
+  for (const float* const end = x + n; x < end; x += 32, out += stride) {
     uint32_t most = 0;  // magnitudes compare as their bits do, and those of infinities and NaNs are above all
     for (int i = 0; i < 32; ++i) {
       const uint32_t magnitude = f32_to_bits(x[i]) & 0x7FFFFFFFu;
@@ -102,16 +103,17 @@ void quantize_act(const float* x, ActBlock* out, int64_t n) {
     const bool finite = most < 0x7F800000u;
     const float inverse = finite && largest >= kTiny ? 127.0f / largest : 0.0f;
     out->d = !finite ? std::numeric_limits<float>::quiet_NaN() : inverse == 0.0f ? 0.0f : largest / 127.0f;
-    int16_t sums[2] = {0, 0};
+    int32_t sums[2] = {0, 0};
     for (int i = 0; i < 32; ++i) {
       // Adding 1.5 * 2^23 leaves no room for a fraction: it is rounded to nearest, ties to even.
       const float rounded = inverse == 0.0f ? 0.0f : (x[i] * inverse + 12582912.0f) - 12582912.0f;
       out->q[i] = static_cast<int8_t>(rounded);
-      sums[i / 16] = static_cast<int16_t>(sums[i / 16] + out->q[i]);
+      sums[i / 16] += out->q[i];
     }
-    out->sum16[0] = sums[0];
-    out->sum16[1] = sums[1];
-    out->sum = sums[0] + sums[1];
+    out->minus_sum16[0] = -sums[0];
+    out->minus_sum16[1] = -sums[1];
+    out->minus_sum = -sums[0] - sums[1];
+    out->d_sum = out->d * static_cast<float>(sums[0] + sums[1]);
   }
 }
 
@@ -233,37 +235,43 @@ void row_to_f32(const uint16_t* x, float* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = f16_to_f32(x[i]);
 }
 
-void fill_mat(Kernels& table, Type type, bool int8_activations, Dot dot) {
-  table.mat[static_cast<uint32_t>(type)] = {int8_activations, dot, dequantizer(type)};
+template <Dot kDot>
+void fill_float(Kernels& table, Type type) {
+  table.mat[static_cast<uint32_t>(type)] = {false, multiply_rows<kDot, false>, dequantizer(type)};
+}
+template <Dot kDot>
+void fill_int8(Kernels& table, Type type) {
+  table.mat[static_cast<uint32_t>(type)] = {true, multiply_rows<kDot, true>, dequantizer(type)};
 }
 
 }  // namespace
 
 void fill_scalar(Kernels& table) {
   table.isa = "scalar";
-  fill_mat(table, Type::F32, false, mat_f32);
-  fill_mat(table, Type::F16, false, mat_f16);
-  fill_mat(table, Type::BF16, false, mat_bf16);
-  fill_mat(table, Type::Q4_0, true, mat_blocks<BlockQ4_0, 32>);
-  fill_mat(table, Type::Q4_1, true, mat_blocks<BlockQ4_1, 32>);
-  fill_mat(table, Type::Q5_0, true, mat_blocks<BlockQ5_0, 32>);
-  fill_mat(table, Type::Q5_1, true, mat_blocks<BlockQ5_1, 32>);
-  fill_mat(table, Type::Q8_0, true, mat_blocks<BlockQ8_0, 32>);
-  fill_mat(table, Type::IQ4_NL, true, mat_blocks<BlockIQ4_NL, 32>);
-  fill_mat(table, Type::MXFP4, true, mat_blocks<BlockMXFP4, 32>);
-  fill_mat(table, Type::Q2_K, true, mat_blocks<BlockQ2_K, 256>);
-  fill_mat(table, Type::Q3_K, true, mat_blocks<BlockQ3_K, 256>);
-  fill_mat(table, Type::Q4_K, true, mat_blocks<BlockQ4_K, 256>);
-  fill_mat(table, Type::Q5_K, true, mat_blocks<BlockQ5_K, 256>);
-  fill_mat(table, Type::Q6_K, true, mat_blocks<BlockQ6_K, 256>);
-  fill_mat(table, Type::IQ4_XS, true, mat_blocks<BlockIQ4_XS, 256>);
-  fill_mat(table, Type::IQ2_XXS, true, mat_blocks<BlockIQ2_XXS, 256>);
-  fill_mat(table, Type::IQ2_XS, true, mat_blocks<BlockIQ2_XS, 256>);
-  fill_mat(table, Type::IQ2_S, true, mat_blocks<BlockIQ2_S, 256>);
-  fill_mat(table, Type::IQ3_XXS, true, mat_blocks<BlockIQ3_XXS, 256>);
-  fill_mat(table, Type::IQ3_S, true, mat_blocks<BlockIQ3_S, 256>);
-  fill_mat(table, Type::IQ1_S, true, mat_blocks<BlockIQ1_S, 256>);
-  fill_mat(table, Type::IQ1_M, true, mat_blocks<BlockIQ1_M, 256>);
+  fill_float<mat_f32>(table, Type::F32);
+  fill_float<mat_f16>(table, Type::F16);
+  fill_float<mat_bf16>(table, Type::BF16);
+  fill_int8<mat_blocks<BlockQ4_0, 32>>(table, Type::Q4_0);
+  fill_int8<mat_blocks<BlockQ4_1, 32>>(table, Type::Q4_1);
+  fill_int8<mat_blocks<BlockQ5_0, 32>>(table, Type::Q5_0);
+  fill_int8<mat_blocks<BlockQ5_1, 32>>(table, Type::Q5_1);
+  fill_int8<mat_blocks<BlockQ8_0, 32>>(table, Type::Q8_0);
+  fill_int8<mat_blocks<BlockIQ4_NL, 32>>(table, Type::IQ4_NL);
+  fill_int8<mat_blocks<BlockMXFP4, 32>>(table, Type::MXFP4);
+  fill_int8<mat_blocks<BlockQ2_K, 256>>(table, Type::Q2_K);
+  fill_int8<mat_blocks<BlockQ3_K, 256>>(table, Type::Q3_K);
+  fill_int8<mat_blocks<BlockQ4_K, 256>>(table, Type::Q4_K);
+  fill_int8<mat_blocks<BlockQ5_K, 256>>(table, Type::Q5_K);
+  fill_int8<mat_blocks<BlockQ6_K, 256>>(table, Type::Q6_K);
+  fill_int8<mat_blocks<BlockIQ4_XS, 256>>(table, Type::IQ4_XS);
+  fill_int8<mat_blocks<BlockIQ2_XXS, 256>>(table, Type::IQ2_XXS);
+  fill_int8<mat_blocks<BlockIQ2_XS, 256>>(table, Type::IQ2_XS);
+  fill_int8<mat_blocks<BlockIQ2_S, 256>>(table, Type::IQ2_S);
+  fill_int8<mat_blocks<BlockIQ3_XXS, 256>>(table, Type::IQ3_XXS);
+  fill_int8<mat_blocks<BlockIQ3_S, 256>>(table, Type::IQ3_S);
+  fill_int8<mat_blocks<BlockIQ1_S, 256>>(table, Type::IQ1_S);
+  fill_int8<mat_blocks<BlockIQ1_M, 256>>(table, Type::IQ1_M);
+  table.act_tile = 1;
   table.quantize_act = quantize_act;
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;

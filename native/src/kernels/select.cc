@@ -18,15 +18,16 @@ struct Isa {
 };
 
 #if defined(__x86_64__)
-constexpr auto kFillAvx2 = fill_avx2;
+constexpr auto kFillAvx2 = fill_avx2, kFillAvx512 = fill_avx512, kFillAvx512Vnni = fill_avx512_vnni;
 #else
-constexpr void (*kFillAvx2)(Kernels&) = nullptr;
+constexpr void (*kFillAvx2)(Kernels&) = nullptr, (*kFillAvx512)(Kernels&) = nullptr, (*kFillAvx512Vnni)(Kernels&) = nullptr;
 #endif
 
 constexpr Isa kIsas[] = {
     {"scalar", [](const Cpu&) { return true; }, fill_scalar},
     {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
-    {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, nullptr},
+    {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, kFillAvx512},
+    {"avx512_vnni", [](const Cpu& cpu) { return cpu.avx512_vnni; }, kFillAvx512Vnni},
     {"neon", [](const Cpu& cpu) { return cpu.neon; }, nullptr},
 };
 
@@ -63,7 +64,7 @@ const Kernels& kernels() {
 
 const MatType& mat_type(const Kernels& table, Type type) {
   const auto number = static_cast<uint32_t>(type);
-  if (number >= kMatTypes || table.mat[number].dot == nullptr) {
+  if (number >= kMatTypes || table.mat[number].multiply == nullptr) {
     const TypeInfo* const facts = type_info(number);
     fail(ErrorKind::kUnsupported,
          "A matrix of type %s cannot be multiplied by: the engine has no kernels for it.",

@@ -1,0 +1,171 @@
+// A vector of AVX2 for panel_formats.h and panel_products.h: 8 rows, with VNNI's dot product where the file is compiled
+// for it. To be included by files of kernels only.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "panel_formats.h"
+
+namespace pl {
+namespace {
+
+struct Avx2 {
+  using I = __m256i;
+  using F = __m256;
+  static constexpr int kRows = 8;
+#if defined(__AVXVNNI__)
+  static constexpr bool kSignedDot = false;  // weights are unsigned in the dot product
+  static constexpr int together(int) { return 0; }
+#else
+  static constexpr bool kSignedDot = true;
+  // Products of pairs must stay within 16 bits, and of weights up to kMax so many of them may be added before they are
+  // widened: 1, 2, 4 or 8.
+  static constexpr int together(int max) {
+    const int fit = 32767 / (2 * 127 * max);
+    return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  }
+#endif
+  static constexpr int kTile = 4;  // tokens: 4 sums in 16 bits, 4 in 32, 4 totals and what is in between: 16 registers
+  static constexpr int kFew = 2;   // tokens: with more, weights leave the registers between their uses
+
+  static I bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+  static I ints(int x) { return _mm256_set1_epi32(x); }
+  static I ints_at(const void* p) {
+    int32_t x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm256_set1_epi32(x);
+  }
+  static F floats(float x) { return _mm256_set1_ps(x); }
+  static F floats_at(const float* p) { return _mm256_set1_ps(*p); }
+  static I load_ints(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+  static F load_floats(const float* p) { return _mm256_loadu_ps(p); }
+
+  static I bit_and(I a, I b) { return _mm256_and_si256(a, b); }
+  static I bit_or(I a, I b) { return _mm256_or_si256(a, b); }
+  static I bit_xor(I a, I b) { return _mm256_xor_si256(a, b); }
+  static I add(I a, I b) { return _mm256_add_epi32(a, b); }
+  static I subtract(I a, I b) { return _mm256_sub_epi32(a, b); }
+  static I multiply(I a, I b) { return _mm256_mullo_epi32(a, b); }
+  template <int kBits>
+  static I shift_left(I a) { return _mm256_slli_epi32(a, kBits); }
+  template <int kBits>
+  static I shift_right(I a) { return _mm256_srli_epi32(a, kBits); }
+  template <int kBits>
+  static I shift_right_signed(I a) { return _mm256_srai_epi32(a, kBits); }
+  // (high : low) >> kBits
+  template <int kBits>
+  static I funnel(I low, I high) {
+    return _mm256_or_si256(_mm256_srli_epi32(low, kBits), _mm256_slli_epi32(high, 32 - kBits));
+  }
+  static I select_less(I a, I b, I yes, I no) { return _mm256_blendv_epi8(no, yes, _mm256_cmpgt_epi32(b, a)); }
+  // values[n] for each byte n of 0..15
+  static I look_up(const int8_t* values, I n) {
+    const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), n);
+  }
+
+  static F as_float(I a) { return _mm256_castsi256_ps(a); }
+  static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
+  static F high_half(I a) { return packed_halves(_mm256_srli_epi32(a, 16)); }
+  static F low_half(I a) { return packed_halves(_mm256_and_si256(a, _mm256_set1_epi32(0xFFFF))); }
+  static F packed_halves(I a) {
+    const I packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, a), 0x08);
+    return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+  }
+  static F negate(F a) { return _mm256_sub_ps(_mm256_setzero_ps(), a); }
+  static F multiply(F a, F b) { return _mm256_mul_ps(a, b); }
+  static F multiply_add(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F subtract_product(F c, F a, F b) { return _mm256_fnmadd_ps(a, b, c); }
+
+  static F load_some(const float* p, int64_t n) {
+    return n >= kRows ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(n));
+  }
+  static void store_some(float* p, F a, int64_t n) {
+    if (n >= kRows) _mm256_storeu_ps(p, a);
+    else _mm256_maskstore_ps(p, first(n), a);
+  }
+  static I first(int64_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+
+  // Neighbours within a row.
+  static constexpr int kFloatRows = 4, kFloatTile = 3;  // 12 sums, 3 activations, 1 weight
+  static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
+  static __m128i load_halves(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+  static F load_row(const float* p) { return _mm256_loadu_ps(p); }
+  static F load_row(const Half* p) { return _mm256_cvtph_ps(load_halves(p)); }
+  static F load_row(const BrainHalf* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_halves(p)), 16));
+  }
+  template <class Weight>
+  static F load_row_some(const Weight* p, int64_t n) {
+    Weight copy[kRows] = {};
+    __builtin_memcpy(copy, p, static_cast<size_t>(n) * sizeof(Weight));
+    return load_row(copy);
+  }
+  static float add_up(F a) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  // 16 bytes of each of 8 rows become four columns of 32 bits. Lane L of z[j] is row 4L + j, so that the transposition
+  // within lanes leaves the rows in order.
+  static I two_rows(const uint8_t* p, int64_t stride) {
+    const auto at = [](const uint8_t* q) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)); };
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(at(p)), at(p + 4 * stride), 1);
+  }
+  static void load_columns(const uint8_t* p, int64_t stride, I* out) {
+    const I z0 = two_rows(p, stride), z1 = two_rows(p + stride, stride);
+    const I z2 = two_rows(p + 2 * stride, stride), z3 = two_rows(p + 3 * stride, stride);
+    const I a = _mm256_unpacklo_epi32(z0, z1), b = _mm256_unpacklo_epi32(z2, z3);
+    const I c = _mm256_unpackhi_epi32(z0, z1), d = _mm256_unpackhi_epi32(z2, z3);
+    out[0] = _mm256_unpacklo_epi64(a, b);
+    out[1] = _mm256_unpackhi_epi64(a, b);
+    out[2] = _mm256_unpacklo_epi64(c, d);
+    out[3] = _mm256_unpackhi_epi64(c, d);
+  }
+
+  // Σ weights · activations in whole numbers.
+#if defined(__AVXVNNI__)
+  template <int, bool>
+  struct Sum {
+    I sum;
+    void start(I from) { sum = from; }
+    template <int>
+    void add(I w, const int8_t* four) { sum = _mm256_dpbusd_avx_epi32(sum, w, ints_at(four)); }
+    I end() const { return sum; }
+  };
+#else
+  template <int kTogether, bool kSigned>
+  struct Sum {
+    I sum, pairs;
+    void start(I from) { sum = from; }
+    template <int kQuad>
+    void add(I w, const int8_t* four) {
+      I products;
+      if constexpr (kSigned) {  // the sign of w is moved to the activations, which are never -128
+        products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(ints_at(four), w));
+      } else {
+        products = _mm256_maddubs_epi16(w, ints_at(four));
+      }
+      if constexpr (kQuad % kTogether == 0) {
+        if constexpr (kQuad > 0) widen();
+        pairs = products;
+      } else {
+        pairs = _mm256_add_epi16(pairs, products);
+      }
+    }
+    void widen() { sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))); }
+    I end() {
+      widen();
+      return sum;
+    }
+  };
+#endif
+};
+
+}  // namespace
+}  // namespace pl

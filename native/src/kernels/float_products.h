@@ -1,0 +1,89 @@
+// Products of matrices of floats with batches of activations, for every ISA with vectors: V::kFloatRows rows times
+// V::kFloatTile tokens, whose sums stay in registers. Lanes are neighbours within a row, each sum has one vector of its
+// own, and its lanes are added up at the end: the order of additions is the same for every batch.
+#pragma once
+
+#include "kernels.h"
+#include "panel_formats.h"
+
+namespace pl {
+namespace {
+
+// Activations that are multiplied by a matrix's rows in one go: half of a second cache of 1 MiB.
+constexpr int64_t kFloatBytes = int64_t{512} << 10;
+
+template <class V, class Weight, int kRows, int kTokens>
+void multiply_float_tile(const Weight* w, int64_t w_stride, const float* x, int64_t cols, float* out, int64_t out_stride) {
+  typename V::F sums[kRows][kTokens];
+  for (auto& row : sums) {
+    for (auto& sum : row) sum = V::floats(0.0f);
+  }
+  const auto step = [&](auto load, int64_t i) PL_LAMBDA {
+    typename V::F a[kTokens];
+    for (int t = 0; t < kTokens; ++t) a[t] = load(x + t * cols + i);
+    for (int r = 0; r < kRows; ++r) {
+      const typename V::F row = load(w + r * w_stride + i);
+      for (int t = 0; t < kTokens; ++t) sums[r][t] = V::multiply_add(row, a[t], sums[r][t]);
+    }
+  };
+  int64_t i = 0;
+  for (; i + V::kRows <= cols; i += V::kRows) step([](const auto* p) PL_LAMBDA { return V::load_row(p); }, i);
+  if (i < cols) step([rest = cols - i](const auto* p) PL_LAMBDA { return V::load_row_some(p, rest); }, i);
+  for (int r = 0; r < kRows; ++r) {
+    for (int t = 0; t < kTokens; ++t) out[t * out_stride + r] = V::add_up(sums[r][t]);
+  }
+}
+
+template <class V, class Weight, int kRows, int kTokens>
+void multiply_float_rows(const Weight* w, int64_t stride, int64_t rows, const float* x, int64_t cols, float* out,
+                         int64_t out_stride) {
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    if constexpr (kTokens == 1) {
+      // What is read next follows in memory.
+      const auto* next = reinterpret_cast<const char*>(w + (r + kRows) * stride);
+      for (int64_t i = 0; i < static_cast<int64_t>(sizeof(Weight)) * kRows * stride; i += 64) __builtin_prefetch(next + i);
+    }
+    multiply_float_tile<V, Weight, kRows, kTokens>(w + r * stride, stride, x, cols, out + r, out_stride);
+  }
+  for (; r < rows; ++r) multiply_float_tile<V, Weight, 1, kTokens>(w + r * stride, stride, x, cols, out + r, out_stride);
+}
+
+template <class V, class Weight>
+void multiply_floats(const Product& m) {
+  const auto* const w = reinterpret_cast<const Weight*>(m.w);
+  const int64_t stride = m.row_bytes / static_cast<int64_t>(sizeof(Weight));
+  if (m.n == 1) {
+    multiply_float_rows<V, Weight, V::kFloatRowsAlone, 1>(w, stride, m.rows, m.x, m.cols, m.out, m.out_stride);
+    return;
+  }
+  constexpr int kTile = V::kFloatTile, kRows = V::kFloatRows;
+  int64_t together = kFloatBytes / (4 * m.cols) / kTile * kTile;
+  if (together < kTile) together = kTile;
+  for (int64_t first = 0; first < m.n; first += together) {
+    const int64_t end = first + together < m.n ? first + together : m.n;
+    for (int64_t r = 0; r < m.rows; r += kRows) {
+      const int64_t rows = m.rows - r < kRows ? m.rows - r : kRows;
+      for (int64_t t = first; t < end; t += kTile) {
+        const float* const x = m.x + t * m.cols;
+        float* const out = m.out + t * m.out_stride + r;
+        const int64_t width = end - t < kTile ? end - t : kTile;
+        unroll<1, kTile + 1>([&](auto tokens) {
+          if (width != tokens.value) return;
+          multiply_float_rows<V, Weight, kRows, tokens.value>(w + r * stride, stride, rows, x, m.cols, out, m.out_stride);
+        });
+      }
+    }
+  }
+}
+
+template <class V>
+void fill_float_products(Kernels& table) {
+  const auto set = [&table](Type type, Multiply f) { table.mat[static_cast<uint32_t>(type)].multiply = f; };
+  set(Type::F32, multiply_floats<V, float>);
+  set(Type::F16, multiply_floats<V, Half>);
+  set(Type::BF16, multiply_floats<V, BrainHalf>);
+}
+
+}  // namespace
+}  // namespace pl

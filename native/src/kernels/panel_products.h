@@ -1,0 +1,257 @@
+// Products of quantized matrices with batches of activations, for every ISA with vectors: panels of V::kRows rows (see
+// panel_formats.h) times tiles of up to V::kTile tokens.
+//
+// For few tokens a group of weights goes from the file through registers into the sums: that is decoding, and memory is
+// what it waits for. For more, a panel's next kChunk weights are unpacked into an array once, which stays in the first
+// cache while all tiles of tokens pass by: eight dot products, one conversion, one product and one FMA for each token and 32
+// weights, so that nearly all of the dot product unit's time is used.
+//
+// Both do the same arithmetic in the same order, one group of 32 after the other: a row's result does not depend on how
+// many tokens are in the batch.
+#pragma once
+
+#include "kernels.h"
+#include "panel_formats.h"
+
+namespace pl {
+namespace {
+
+constexpr int kStep = 256;            // weights of a row that a format unpacks at a time
+constexpr int kChunkGroups = 32;      // of 32 weights: with 16 rows 16 KiB, half of a small first cache
+constexpr int kStepGroups = kStep / 32;
+
+// What of a format the sums need to know: formats that are alike in this share their code.
+template <int kTogether_, bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
+struct Arithmetic {
+  static constexpr int kTogether = kTogether_;  // see V::Sum
+  static constexpr bool kSigned = kSigned_, kZero = kZero_, kHalves = kHalves_, kMins = kMins_;
+};
+
+// What weights are too high by: kZero, or with signed weights in unsigned dot products 128.
+template <class V, class Format>
+constexpr int kZeroOf = Format::kSigned && !V::kSignedDot ? 128 : Format::kZero;
+
+template <class V, class Format>
+using ArithmeticOf = Arithmetic<V::together(Format::kMax), V::kSignedDot && Format::kSigned, kZeroOf<V, Format> != 0,
+                                Format::kHalves, Format::kMins>;
+
+// What a sum begins with: zero times minus the sum of the activations.
+template <class V, class A>
+PL_INLINE typename V::I correction(int zero, const int32_t& minus_sum) {
+  if constexpr (A::kZero) return V::multiply(V::ints_at(&minus_sum), V::ints(zero));
+  else return V::ints(0);
+}
+
+// acc[t] += group · a[t] for one group of 32 weights and kTokens tokens. q(j) gives weights 4j..4j+3.
+template <class V, class A, int kTokens, class Q>
+PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* min, int zero, const ActBlock* a,
+                          typename V::F* acc) {
+  using Sum = typename V::template Sum<A::kTogether, A::kSigned>;
+  if constexpr (!A::kHalves) {
+    Sum sums[kTokens];
+    for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum));
+    unroll<0, 8>([&](auto j) PL_LAMBDA {
+      const auto w = q(j.value);
+      for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * j.value);
+    });
+    for (int t = 0; t < kTokens; ++t) {
+      const typename V::F whole = V::multiply(V::to_float(sums[t].end()), scale[0]);
+      acc[t] = V::multiply_add(whole, V::floats_at(&a[t].d), acc[t]);
+      if constexpr (A::kMins) acc[t] = V::subtract_product(acc[t], min[0], V::floats_at(&a[t].d_sum));
+    }
+  } else {
+    typename V::F whole[kTokens];
+    unroll<0, 2>([&](auto h) PL_LAMBDA {
+      Sum sums[kTokens];
+      for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum16[h.value]));
+      unroll<0, 4>([&](auto j) PL_LAMBDA {
+        constexpr int kQuad = 4 * h.value + j.value;
+        const auto w = q(kQuad);
+        for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * kQuad);
+      });
+      for (int t = 0; t < kTokens; ++t) {
+        const typename V::F part = V::to_float(sums[t].end());
+        whole[t] = h.value == 0 ? V::multiply(part, scale[0]) : V::multiply_add(part, scale[1], whole[t]);
+        if constexpr (A::kMins) {
+          const typename V::F minus_sum = V::to_float(V::ints_at(&a[t].minus_sum16[h.value]));
+          whole[t] = V::multiply_add(minus_sum, min[h.value], whole[t]);
+        }
+      }
+    });
+    for (int t = 0; t < kTokens; ++t) acc[t] = V::multiply_add(whole[t], V::floats_at(&a[t].d), acc[t]);
+  }
+}
+
+template <class V, class Format>
+PL_INLINE typename V::I as_multiplied(typename V::I q) {
+  if constexpr (Format::kSigned && !V::kSignedDot) return V::bit_xor(q, V::bytes(-128));
+  else return q;
+}
+
+// One step of a panel that lies whole in the matrix, or else, copied and filled up with zeros, here.
+template <class V, class Format>
+struct StepRows {
+  const uint8_t* rows;
+  int64_t stride;
+  uint8_t copy[V::kRows * Format::kBytes];
+
+  // `rows` of them, each with `bytes` bytes of this step.
+  PL_INLINE void take(const uint8_t* from, int64_t from_stride, int64_t n_rows, int64_t bytes) {
+    rows = from, stride = from_stride;
+    if (__builtin_expect(n_rows >= V::kRows && bytes >= Format::kBytes, 1)) return;
+    fill(n_rows < V::kRows ? n_rows : V::kRows, bytes < Format::kBytes ? bytes : Format::kBytes);
+  }
+  __attribute__((noinline)) void fill(int64_t n_rows, int64_t bytes) {
+    __builtin_memset(copy, 0, sizeof copy);
+    for (int64_t r = 0; r < n_rows; ++r) __builtin_memcpy(copy + r * Format::kBytes, rows + r * stride, static_cast<size_t>(bytes));
+    rows = copy, stride = Format::kBytes;
+  }
+};
+
+// Few tokens: from the file into the sums.
+template <class V, class Format, int kTokens>
+void multiply_few(const Product& m) {
+  const auto* const w = reinterpret_cast<const uint8_t*>(m.w);
+  const int64_t groups = m.cols / 32, panel_bytes = V::kRows * m.row_bytes;
+  for (int64_t r = 0; r < m.rows; r += V::kRows) {
+    const uint8_t* const panel = w + r * m.row_bytes;
+    const int64_t n_rows = m.rows - r < V::kRows ? m.rows - r : V::kRows;
+    // The next panel follows in memory: asked for while this one is worked on, line by line.
+    const uint8_t* next = panel + panel_bytes;
+    const ActBlock* a = m.act;
+    typename V::F acc[kTokens];
+    for (int t = 0; t < kTokens; ++t) acc[t] = V::floats(0.0f);
+    StepRows<V, Format> step;
+    for (int64_t at = 0, g = 0; g < groups; at += Format::kBytes, g += kStepGroups) {
+      for (int i = 0; i < V::kRows * Format::kBytes; i += 64) __builtin_prefetch(next + i);
+      next += V::kRows * Format::kBytes;
+      step.take(panel + at, m.row_bytes, n_rows, m.row_bytes - at);
+      const auto use = [&](auto i, const Quads<V>& quads) PL_LAMBDA {
+        accumulate<V, ArithmeticOf<V, Format>, kTokens>(
+            [&](int j) PL_LAMBDA { return as_multiplied<V, Format>(quads.q[j]); }, quads.scale, quads.min,
+            kZeroOf<V, Format>, a + i.value * kTokens, acc);
+      };
+      if (__builtin_expect(g + kStepGroups <= groups, 1)) {
+        Format::unpack(step.rows, step.stride, use);
+      } else {
+        Format::unpack(step.rows, step.stride, [&](auto i, const Quads<V>& quads) PL_LAMBDA {
+          if (g + i.value < groups) use(i, quads);
+        });
+      }
+      a += kStepGroups * kTokens;
+    }
+    for (int t = 0; t < kTokens; ++t) V::store_some(m.out + t * m.out_stride + r, acc[t], n_rows);
+  }
+}
+
+// A panel's weights, unpacked.
+template <class V, class A>
+struct Panel {
+  static constexpr int kScales = A::kHalves ? 2 : 1;
+  typename V::I q[kChunkGroups][8];
+  typename V::F scale[kChunkGroups][kScales];
+  typename V::F min[A::kMins ? kChunkGroups : 1][kScales];
+  int zero;
+};
+
+// One panel with one tile: out(t, ·) (+)= panel · a(t).
+template <class V, class A, int kTokens>
+void multiply_tile(const Panel<V, A>& panel, int64_t groups, const ActBlock* a, bool first, float* out,
+                   int64_t out_stride, int64_t n_rows) {
+  typename V::F acc[kTokens];
+  for (int t = 0; t < kTokens; ++t) acc[t] = first ? V::floats(0.0f) : V::load_some(out + t * out_stride, n_rows);
+  for (int64_t g = 0; g < groups; ++g, a += kTokens) {
+    accumulate<V, A, kTokens>([&](int j) PL_LAMBDA { return panel.q[g][j]; }, panel.scale[g],
+                              panel.min[A::kMins ? g : 0], panel.zero, a, acc);
+  }
+  for (int t = 0; t < kTokens; ++t) V::store_some(out + t * out_stride, acc[t], n_rows);
+}
+
+template <class V, class Format>
+void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, int64_t first_group, int64_t groups,
+                  Panel<V, ArithmeticOf<V, Format>>& panel) {
+  StepRows<V, Format> step;
+  for (int64_t g = 0; g < groups; g += kStepGroups) {
+    const int64_t at = (first_group + g) / kStepGroups * Format::kBytes;
+    step.take(panel_rows + at, m.row_bytes, n_rows, m.row_bytes - at);
+    Format::unpack(step.rows, step.stride, [&](auto i, const Quads<V>& quads) PL_LAMBDA {
+      for (int j = 0; j < 8; ++j) panel.q[g + i.value][j] = as_multiplied<V, Format>(quads.q[j]);
+      for (int h = 0; h < Panel<V, ArithmeticOf<V, Format>>::kScales; ++h) {
+        panel.scale[g + i.value][h] = quads.scale[h];
+        if constexpr (Format::kMins) panel.min[g + i.value][h] = quads.min[h];
+      }
+    });
+  }
+}
+
+// Many tokens: through an unpacked panel.
+template <class V, class A>
+void multiply_many(const Product& m, int zero,
+                   void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
+  using Tile = void (*)(const Panel<V, A>&, int64_t, const ActBlock*, bool, float*, int64_t, int64_t);
+  Tile tiles[V::kTile + 1];
+  unroll<1, V::kTile + 1>([&](auto t) { tiles[t.value] = multiply_tile<V, A, t.value>; });
+  const int64_t groups = m.cols / 32;
+  Panel<V, A> panel;
+  panel.zero = zero;
+  for (int64_t r = 0; r < m.rows; r += V::kRows) {
+    const auto* const rows = reinterpret_cast<const uint8_t*>(m.w) + r * m.row_bytes;
+    const int64_t n_rows = m.rows - r < V::kRows ? m.rows - r : V::kRows;
+    for (int64_t g = 0; g < groups; g += kChunkGroups) {
+      const int64_t here = groups - g < kChunkGroups ? groups - g : kChunkGroups;
+      unpack(m, rows, n_rows, g, here, panel);
+      for (int64_t t = 0; t < m.n; t += V::kTile) {
+        const int64_t width = m.n - t < V::kTile ? m.n - t : V::kTile;
+        tiles[width](panel, here, m.act + t * groups + g * width, g == 0, m.out + t * m.out_stride + r, m.out_stride, n_rows);
+      }
+    }
+  }
+}
+
+template <class V, class Format>
+void multiply(const Product& m) {
+  constexpr int kFew = Format::kFew < V::kFew ? Format::kFew : V::kFew;
+  // One more function for each power of two; they are large.
+  if constexpr (kFew >= 1) {
+    if (m.n == 1) return multiply_few<V, Format, 1>(m);
+  }
+  if constexpr (kFew >= 2) {
+    if (m.n == 2) return multiply_few<V, Format, 2>(m);
+  }
+  if constexpr (kFew >= 4) {
+    if (m.n == 4) return multiply_few<V, Format, 4>(m);
+  }
+  if constexpr (kFew >= 8) {
+    if (m.n == 8) return multiply_few<V, Format, 8>(m);
+  }
+  multiply_many<V, ArithmeticOf<V, Format>>(m, kZeroOf<V, Format>, unpack_chunk<V, Format>);
+}
+
+template <class V>
+void fill_panel_products(Kernels& table) {
+  const auto set = [&table](Type type, Multiply f) { table.mat[static_cast<uint32_t>(type)].multiply = f; };
+  set(Type::Q4_0, multiply<V, Blocks32<V, LayoutQ4_0>>);
+  set(Type::Q4_1, multiply<V, Blocks32<V, LayoutQ4_1>>);
+  set(Type::Q5_0, multiply<V, Blocks32<V, LayoutQ5_0>>);
+  set(Type::Q5_1, multiply<V, Blocks32<V, LayoutQ5_1>>);
+  set(Type::Q8_0, multiply<V, Blocks32<V, LayoutQ8_0>>);
+  set(Type::IQ4_NL, multiply<V, Blocks32<V, LayoutIQ4_NL>>);
+  set(Type::MXFP4, multiply<V, Blocks32<V, LayoutMXFP4>>);
+  set(Type::Q2_K, multiply<V, FormatQ2_K<V>>);
+  set(Type::Q3_K, multiply<V, FormatQ3_K<V>>);
+  set(Type::Q4_K, multiply<V, FormatQ4_K<V>>);
+  set(Type::Q5_K, multiply<V, FormatQ5_K<V>>);
+  set(Type::Q6_K, multiply<V, FormatQ6_K<V>>);
+  set(Type::IQ4_XS, multiply<V, FormatIQ4_XS<V>>);
+  set(Type::IQ2_XXS, multiply<V, FormatGrid<V, BlockIQ2_XXS>>);
+  set(Type::IQ2_XS, multiply<V, FormatGrid<V, BlockIQ2_XS>>);
+  set(Type::IQ2_S, multiply<V, FormatGrid<V, BlockIQ2_S>>);
+  set(Type::IQ3_XXS, multiply<V, FormatGrid<V, BlockIQ3_XXS>>);
+  set(Type::IQ3_S, multiply<V, FormatGrid<V, BlockIQ3_S>>);
+  set(Type::IQ1_S, multiply<V, FormatGrid<V, BlockIQ1_S>>);
+  set(Type::IQ1_M, multiply<V, FormatGrid<V, BlockIQ1_M>>);
+  table.act_tile = V::kTile;
+}
+
+}  // namespace
+}  // namespace pl
