@@ -42,13 +42,16 @@ typedef enum pl_error {
   PL_CANCELLED = -8
 } pl_error;
 
+/* Q8_0 takes 34 bytes for 32 elements, little more than half of F16; it needs heads of a multiple of 32. */
+typedef enum pl_kv_type { PL_KV_F16 = 0, PL_KV_F32 = 1, PL_KV_Q8_0 = 2 } pl_kv_type;
+
 /* Structs begin with their size as the caller was compiled, so that later versions can add members. */
 typedef struct pl_options {
   uint32_t size;           /* sizeof(pl_options) */
   int32_t context_length;  /* tokens for each sequence; 0: what the model was trained for, up to 4096 */
   int32_t n_seqs;          /* sequences that the cache has room for; 0: 1 */
   int32_t threads;         /* 0: one for each processor */
-  int32_t kv_f32;          /* 1: the cache holds F32 in place of F16 */
+  int32_t kv_type;         /* what the cache holds: a pl_kv_type */
   int32_t no_mmap;         /* 1: read the file into memory */
   int32_t vocab_only;      /* 1: only the tokenizer; the file needs no tensors */
 } pl_options;

@@ -183,6 +183,15 @@ T known_part(const T* given, const char* name) {
   return out;
 }
 
+pl::Type kv_type(int32_t number) {
+  switch (number) {
+    case PL_KV_F16: return pl::Type::F16;
+    case PL_KV_F32: return pl::Type::F32;
+    case PL_KV_Q8_0: return pl::Type::Q8_0;
+    default: fail(ErrorKind::kUsage, "%d is no type of a cache: 0 is F16, 1 F32, 2 Q8_0", number);
+  }
+}
+
 pl::SamplerParams sampler_params(const pl_sampling& p) {
   pl::SamplerParams out;
   out.seed = p.seed, out.temperature = p.temperature, out.top_k = p.top_k, out.top_p = p.top_p, out.min_p = p.min_p;
@@ -224,7 +233,7 @@ pl_llm* pl_load(const char* path, const pl_options* options) {
         const pl_options o = known_part(options, "pl_options");
         pl::EngineOptions out;
         out.context_length = o.context_length, out.n_seqs = o.n_seqs ? o.n_seqs : 1, out.threads = o.threads;
-        out.kv_type = o.kv_f32 ? pl::Type::F32 : pl::Type::F16;
+        out.kv_type = kv_type(o.kv_type);
         out.use_mmap = !o.no_mmap, out.vocab_only = o.vocab_only != 0;
         return load(path, out);
       },

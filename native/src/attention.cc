@@ -10,14 +10,6 @@ namespace {
 // Keys looked at together: their scores fit a cache line's neighbourhood, and the running maximum changes rarely.
 constexpr int64_t kBlock = 64;
 
-void store_row(const Kernels& k, Type type, const float* from, std::byte* to, int64_t n) {
-  if (type == Type::F16) {
-    k.f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n);
-  } else {
-    std::copy_n(from, n, reinterpret_cast<float*>(to));
-  }
-}
-
 // One query head over the cache rows [first, last]: a softmax that keeps a running maximum, so that scores need no array.
 // The order of additions depends on the positions alone, never on the batch.
 class Head {
@@ -26,6 +18,9 @@ class Head {
 
   void run(int64_t layer, const Item& item, int64_t kv_head, const float* sink, const float* q, float* out) {
     const int64_t first = c_.slides(layer) ? std::max<int64_t>(0, item.pos - c_.window + 1) : 0;
+    // Quantized once for all keys: the products are of whole numbers then, as a matrix of Q8_0 makes them.
+    if (cache_.type() == Type::Q8_0) k_.quantize_act(q, quantized_, c_.head_dim);
+    const int64_t key_at = cache_.bytes_of(kv_head * c_.head_dim), value_at = cache_.bytes_of(kv_head * c_.value_dim);
     std::fill_n(out, c_.value_dim, 0.0f);
     float top = -std::numeric_limits<float>::infinity(), sum = 0.0f;
     if (sink) top = *sink, sum = 1.0f;
@@ -35,7 +30,7 @@ class Head {
       float scores[kBlock];
       float highest = -std::numeric_limits<float>::infinity();
       for (int64_t j = at; j < end; ++j) {
-        float score = c_.attn_scale * dot(cache_.key(layer, item.seq, j), kv_head * c_.head_dim, q);
+        float score = c_.attn_scale * dot(cache_.key(layer, item.seq, j) + key_at, q);
         if (c_.attn_soft_cap > 0) score = c_.attn_soft_cap * std::tanh(score / c_.attn_soft_cap);
         scores[j - at] = score;
         highest = std::max(highest, score);
@@ -48,7 +43,7 @@ class Head {
       for (int64_t j = at; j < end; ++j) {
         const float p = std::exp(scores[j - at] - top);
         sum += p;
-        add(cache_.value(layer, item.seq, j), kv_head * c_.value_dim, p, out);
+        add(cache_.value(layer, item.seq, j) + value_at, p, out);
       }
       at = end;
     }
@@ -56,21 +51,25 @@ class Head {
   }
 
  private:
-  float dot(const std::byte* row, int64_t at, const float* q) const {
-    if (cache_.type() == Type::F16) return k_.dot_f16(reinterpret_cast<const uint16_t*>(row) + at, q, c_.head_dim);
-    return k_.dot_f32(reinterpret_cast<const float*>(row) + at, q, c_.head_dim);
+  float dot(const std::byte* key, const float* q) const {
+    switch (cache_.type()) {
+      case Type::F16: return k_.dot_f16(reinterpret_cast<const uint16_t*>(key), q, c_.head_dim);
+      case Type::Q8_0: return k_.mat[static_cast<uint32_t>(Type::Q8_0)].dot(key, quantized_, c_.head_dim);
+      default: return k_.dot_f32(reinterpret_cast<const float*>(key), q, c_.head_dim);
+    }
   }
-  void add(const std::byte* row, int64_t at, float p, float* out) const {
-    if (cache_.type() == Type::F16) {
-      k_.axpy_f16(out, p, reinterpret_cast<const uint16_t*>(row) + at, c_.value_dim);
-    } else {
-      k_.axpy_f32(out, p, reinterpret_cast<const float*>(row) + at, c_.value_dim);
+  void add(const std::byte* value, float p, float* out) const {
+    switch (cache_.type()) {
+      case Type::F16: return k_.axpy_f16(out, p, reinterpret_cast<const uint16_t*>(value), c_.value_dim);
+      case Type::Q8_0: return k_.axpy_q8_0(out, p, value, c_.value_dim);
+      default: return k_.axpy_f32(out, p, reinterpret_cast<const float*>(value), c_.value_dim);
     }
   }
 
   const Config& c_;
   const KvCache& cache_;
   const Kernels& k_;
+  ActBlock quantized_[KvCache::kMostQuantized / kActBlock];
 };
 
 }  // namespace
@@ -81,8 +80,8 @@ void store(const Config& c, KvCache& cache, Ops& ops, int64_t layer, std::span<c
   ops.pool().parallel_for(static_cast<int64_t>(batch.size()), 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Item& item = batch[static_cast<size_t>(i)];
-      store_row(table, cache.type(), k + i * c.kv_dim(), cache.key(layer, item.seq, item.pos), c.kv_dim());
-      store_row(table, cache.type(), v + i * c.v_dim(), cache.value(layer, item.seq, item.pos), c.v_dim());
+      cache.pack(table, k + i * c.kv_dim(), cache.key(layer, item.seq, item.pos), c.kv_dim());
+      cache.pack(table, v + i * c.v_dim(), cache.value(layer, item.seq, item.pos), c.v_dim());
     }
   });
 }

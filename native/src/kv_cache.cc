@@ -11,6 +11,8 @@
 #endif
 
 #include "error.h"
+#include "quant/blocks.h"
+#include "quant/half.h"
 
 namespace pl {
 
@@ -41,9 +43,37 @@ uint64_t available_memory() {
   return available;
 }
 
+namespace {
+
+int64_t row_bytes(Type type, int64_t n) { return n / info(type).block_elements * info(type).block_bytes; }
+
+}  // namespace
+
+int64_t KvCache::bytes_of(int64_t n) const { return row_bytes(type_, n); }
+
+void KvCache::pack(const Kernels& k, const float* from, std::byte* to, int64_t n) const {
+  if (type_ == Type::F16) {
+    k.f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n);
+  } else if (type_ == Type::F32) {
+    std::copy_n(from, n, reinterpret_cast<float*>(to));
+  } else {
+    auto* block = reinterpret_cast<BlockQ8_0*>(to);
+    for (int64_t i = 0; i < n; i += kActBlock, ++block) {
+      ActBlock act;
+      k.quantize_act(from + i, &act, kActBlock);
+      block->d = f32_to_f16(act.d);
+      std::memcpy(block->qs, act.q, sizeof act.q);
+    }
+  }
+}
+
+void KvCache::unpack(const Kernels& k, const std::byte* from, float* to, int64_t n) const {
+  k.mat[static_cast<uint32_t>(type_)].dequant(from, to, n);
+}
+
 uint64_t KvCache::bytes_needed(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type) {
   // Callers may ask for any context: the product is held at what no machine has, and fits an int64_t still.
-  uint64_t bytes = static_cast<uint64_t>(c.kv_dim() + c.v_dim()) * info(type).block_bytes;
+  auto bytes = static_cast<uint64_t>(row_bytes(type, c.kv_dim()) + row_bytes(type, c.v_dim()));
   for (const int64_t factor : {c.n_layers, n_seqs, n_ctx}) {
     if (bytes > static_cast<uint64_t>(INT64_MAX) / static_cast<uint64_t>(std::max<int64_t>(factor, 1))) return INT64_MAX;
     bytes *= static_cast<uint64_t>(factor);
@@ -55,8 +85,15 @@ void KvCache::Free::operator()(std::byte* p) const { std::free(p); }
 
 KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
     : n_seqs_(n_seqs), n_ctx_(n_ctx), type_(type), bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
-  const int64_t element = info(type).block_bytes;
-  key_bytes_ = c.kv_dim() * element, value_bytes_ = c.v_dim() * element;
+  const int64_t block = info(type).block_elements;
+  if (c.head_dim % block != 0 || c.value_dim % block != 0 || (block > 1 && c.head_dim > kMostQuantized)) {
+    fail(ErrorKind::kUsage,
+         "this model's heads of %lld and %lld elements are not whole blocks of %lld up to %lld: its cache cannot be %s; "
+         "F16 can hold it",
+         static_cast<long long>(c.head_dim), static_cast<long long>(c.value_dim), static_cast<long long>(block),
+         static_cast<long long>(kMostQuantized), info(type).name);
+  }
+  key_bytes_ = row_bytes(type, c.kv_dim()), value_bytes_ = row_bytes(type, c.v_dim());
   const uint64_t available = available_memory();
   if (bytes_ <= available && bytes_ < static_cast<uint64_t>(INT64_MAX)) {
     values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;

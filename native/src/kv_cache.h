@@ -12,7 +12,11 @@ namespace pl {
 // at once and touched as tokens come: what is never used is never resident.
 class KvCache {
  public:
-  // `type` is F16 or F32. Fails with kOutOfMemory, saying what is needed and what there is.
+  // The longest head that Q8_0 can hold: attention keeps a quantized query at hand.
+  static constexpr int64_t kMostQuantized = 1024;
+
+  // `type` is F16, F32 or Q8_0; the last needs heads of whole blocks. Fails with kOutOfMemory, saying what is needed and
+  // what there is.
   KvCache(const Config& config, int64_t n_seqs, int64_t n_ctx, Type type);
 
   int64_t n_seqs() const { return n_seqs_; }
@@ -20,7 +24,7 @@ class KvCache {
   Type type() const { return type_; }
   uint64_t bytes() const { return bytes_; }
 
-  // Row `pos` of a layer's keys: (n_kv_heads * head_dim) elements of type().
+  // Row `pos` of a layer's keys: (n_kv_heads * head_dim) elements of type(), as in a row of a matrix of that type.
   std::byte* key(int64_t layer, int64_t seq, int64_t pos) const {
     return data_.get() + ((layer * n_seqs_ + seq) * n_ctx_ + pos) * key_bytes_;
   }
@@ -30,6 +34,12 @@ class KvCache {
   }
   int64_t key_bytes() const { return key_bytes_; }
   int64_t value_bytes() const { return value_bytes_; }
+
+  // Floats to elements of a row (n of them, whole blocks), and back.
+  void pack(const Kernels& k, const float* from, std::byte* to, int64_t n) const;
+  void unpack(const Kernels& k, const std::byte* from, float* to, int64_t n) const;
+  // The bytes of n elements.
+  int64_t bytes_of(int64_t n) const;
 
   // The bytes that a cache of this size takes.
   static uint64_t bytes_needed(const Config& config, int64_t n_seqs, int64_t n_ctx, Type type);

@@ -383,6 +383,15 @@ void test_rows(const Kernels& k, int64_t n) {
   k.axpy_f16(acc.data(), 0.3f, half.data(), n);
   for (size_t i = 0; i < size; ++i)
     expect_near(k, "axpy_f16", n, d(acc[i]), d(b[i]) + d(0.3f) * d(wide[i]), 1e-6);
+  if (n % 32 == 0) {
+    const auto at = static_cast<size_t>(Type::Q8_0);
+    const std::vector<uint8_t> row = random_row(Type::Q8_0, n, 43);
+    k.mat[at].dequant(row.data(), wide.data(), n);
+    acc = b;
+    k.axpy_q8_0(acc.data(), 0.3f, row.data(), n);
+    for (size_t i = 0; i < size; ++i)
+      expect_near(k, "axpy_q8_0", n, d(acc[i]), d(b[i]) + d(0.3f) * d(wide[i]), 1e-6 * (1 + std::fabs(d(wide[i]))));
+  }
   k.add(a.data(), b.data(), sums.data(), n);
   k.mul(a.data(), b.data(), products.data(), n);
   acc = a;

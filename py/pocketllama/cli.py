@@ -55,6 +55,8 @@ def run(
     model_type: str | None = None,
     ctx: int | None = None,
     threads: int | None = None,
+    kv_type: str | None = None,
+    no_mmap: bool = False,
     as_json: bool = False,
     stats: bool = False,
     **sampling: Any,
@@ -64,7 +66,9 @@ def run(
 
     options = Sampling.of(**sampling)
     text = _read_prompt(prompt)
-    with closing(_load(model, model_type=model_type, context_length=ctx, threads=threads)) as llm:
+    mmap = False if no_mmap else None
+    loading = {"context_length": ctx, "threads": threads, "kv_type": kv_type, "mmap": mmap}
+    with closing(_load(model, model_type=model_type, **loading)) as llm:
         generation = llm.complete(text, options)
         if not as_json:
             _echo(text)
@@ -94,11 +98,17 @@ def _stats(result: Any) -> str:
     )
 
 
-def rpc(model: str = "tales", queue: int | None = None) -> None:
+def rpc(
+    model: str = "tales",
+    queue: int | None = None,
+    ctx: int | None = None,
+    kv_type: str | None = None,
+    no_mmap: bool = False,
+) -> None:
     """Serve JSON-RPC on standard input and output."""
     from .rpc import runner
 
-    raise SystemExit(runner.main(model, queue))
+    raise SystemExit(runner.main(model, queue, context_length=ctx, kv_type=kv_type, mmap=not no_mmap))
 
 
 def pull(model: str, as_json: bool = False) -> None:
@@ -233,6 +243,11 @@ def version() -> None:
 
 
 _MODEL = Option("model", ("-m", "--model"), str, "a name, hf:owner/repo[:quant], a URL or a path (tales)", "MODEL")
+_CTX = Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N")
+_LOADING = (
+    Option("kv_type", ("--kv-type",), str, "what the cache holds: f16, f32, or q8_0 for half the memory (f16)", "TYPE"),
+    Option("no_mmap", ("--no-mmap",), bool, "read the file into memory: it may then change, or its disk go away"),
+)
 _JSON = Option("as_json", ("--json",), bool, "print one JSON object")
 _NAMES = """
 MODEL is one of
@@ -258,8 +273,9 @@ VERBS: dict[str, Verb] = {
             Option("repetition_penalty", ("--repetition-penalty",), float, "1 for none (1.1)", "X"),
             Option("seed", ("--seed",), int, "one seed, one text; -1 for a new one each time (-1)", "S"),
             Option("stop", ("--stop",), list, "end before this text; may be given several times", "TEXT"),
-            Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N"),
+            _CTX,
             Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N"),
+            *_LOADING,
             Option("model_type", ("--model-type",), str, "for GGML files of 2023: llama, gptj, gpt2, …", "TYPE"),
             _JSON,
             Option("stats", ("--stats",), bool, "say on stderr how fast it was"),
@@ -276,7 +292,7 @@ VERBS: dict[str, Verb] = {
     "rpc": Verb(
         rpc,
         "Serve JSON-RPC 2.0 on standard input and output (docs/protocol.md).",
-        options=(_MODEL, Option("queue", ("--queue",), int, "how many requests may wait (64)", "N")),
+        options=(_MODEL, Option("queue", ("--queue",), int, "how many requests may wait (64)", "N"), _CTX, *_LOADING),
         examples=(
             """echo '{"jsonrpc":"2.0","id":1,"method":"complete","params":{"prompt":"Once"}}' | pocketllama rpc""",
         ),

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 F32 = NDArray[np.float32]
 
 
+KV_TYPES = ("f16", "f32", "q8_0")  # in the order of pl_kv_type
+
+
 class Options(ctypes.Structure):
     _fields_ = [("size", c_uint32)] + [
         (name, c_int32)
-        for name in ("context_length", "n_seqs", "threads", "kv_f32", "no_mmap", "vocab_only")
+        for name in ("context_length", "n_seqs", "threads", "kv_type", "no_mmap", "vocab_only")
     ]  # fmt: skip
 
 
@@ -67,8 +70,8 @@ class Library:
         words: bytes = self._lib.pl_last_error()
         return NativeError(self._lib.pl_last_error_kind(), words.decode())
 
-    def load(self, path: Path, *, n_ctx: int = 128, n_seqs: int = 1, threads: int = 1, kv_f32: bool = True) -> Model:
-        options = Options(ctypes.sizeof(Options), n_ctx, n_seqs, threads, int(kv_f32))
+    def load(self, path: Path, *, n_ctx: int = 128, n_seqs: int = 1, threads: int = 1, kv: str = "f32") -> Model:
+        options = Options(ctypes.sizeof(Options), n_ctx, n_seqs, threads, KV_TYPES.index(kv))
         handle = self._lib.pl_load(str(path).encode(), ctypes.byref(options))
         if not handle:
             raise self.error()

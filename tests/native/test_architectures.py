@@ -11,9 +11,13 @@ import pytest
 from .cases import CASES
 from .library import Library, Model, NativeError
 from .models import F32, N_PROMPT, N_VOCAB, Case, write
+from .parts import HEAD
 
 F32_CACHE = 1e-4  # relative RMS
 F16_CACHE = 2e-3
+# Rounding errs by a step / sqrt(12). With 127 steps to the largest of 32, which is about twice their RMS, that is 25
+# times what F16's 11 bits err on the average.
+Q8_0_CACHE = 25 * F16_CACHE
 SEEN = 1e-5  # from here on a difference is none of rounding
 UNEVEN = (1, 7, 2, 33, 5, 24)
 
@@ -26,8 +30,13 @@ def away(found: F32, expected: F32) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-def load(library: Library, files: dict[str, Path], case: Case, **options: int | bool) -> Model:
+def load(library: Library, files: dict[str, Path], case: Case, **options: int | str) -> Model:
     return library.load(files[case.name], n_ctx=case.n_ctx, **options)  # type: ignore[arg-type]
+
+
+def takes_q8_0(case: Case) -> bool:
+    """Whether its heads are whole blocks."""
+    return case.metadata.get("attention.key_length", HEAD) % 32 == 0
 
 
 def test_every_architecture_has_a_case(library: Library, goldens: dict[str, F32]) -> None:
@@ -48,18 +57,39 @@ def test_logits_are_those_of_transformers(
     assert away(decoded, golden) <= F32_CACHE
     # The first and the last token by themselves: an error there would drown in the others.
     assert away(whole[0], golden[0]) <= F32_CACHE and away(whole[-1], golden[-1]) <= F32_CACHE
-    with load(library, files, case, kv_f32=False) as model:
+    with load(library, files, case, kv="f16") as model:
         assert away(model.score(prompt), golden) <= F16_CACHE
         assert away(model.chunks(prompt, [1] * N_PROMPT), golden) <= F16_CACHE
 
 
 @every_case
-@pytest.mark.parametrize("kv_f32", [True, False], ids=["f32-cache", "f16-cache"])
-def test_pieces_company_and_threads_change_no_bit(
-    library: Library, files: dict[str, Path], case: Case, kv_f32: bool
+def test_a_cache_of_q8_0_is_as_exact_as_its_steps(
+    library: Library, files: dict[str, Path], goldens: dict[str, F32], case: Case
 ) -> None:
+    if not takes_q8_0(case):
+        with pytest.raises(NativeError, match="whole blocks of 32") as refused:
+            load(library, files, case, kv="q8_0")
+        assert refused.value.kind == -2
+        return
+    golden = goldens[case.name]
+    with load(library, files, case, kv="q8_0") as model:
+        found = model.score(case.prompt())
+    assert np.isfinite(found).all()
+    rows = np.linalg.norm(found - golden, axis=1) / np.linalg.norm(golden, axis=1)
+    # A token may go to another expert for a difference of nothing, and is far away then.
+    assert (np.median(rows) if "expert_count" in case.metadata else rows.max()) <= Q8_0_CACHE
+    assert rows.max() > F32_CACHE  # it is quantized
+
+
+@every_case
+@pytest.mark.parametrize("kv", ["f32", "f16", "q8_0"])
+def test_pieces_company_and_threads_change_no_bit(
+    library: Library, files: dict[str, Path], case: Case, kv: str
+) -> None:
+    if kv == "q8_0" and not takes_q8_0(case):
+        return  # refused: see above
     a, b = case.prompt(), case.prompt()[::-1].copy()
-    with load(library, files, case, kv_f32=kv_f32, n_seqs=3) as model:
+    with load(library, files, case, kv=kv, n_seqs=3) as model:
         alone, alone_b = model.score(a), model.score(b)
         assert np.array_equal(model.chunks(a, [1] * N_PROMPT), alone)
         assert np.array_equal(model.chunks(a, UNEVEN), alone)

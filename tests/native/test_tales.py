@@ -40,10 +40,11 @@ def test_the_golden_text_and_whose_library_it_is(llm: LLM, golden: dict[str, Any
 
 
 @needs_shared
-def test_the_perplexity_is_that_of_float32(tmp_path: Path, golden: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
+def test_the_perplexity_is_that_of_float32(tmp_path: Path, kv_type: str) -> None:
     stored = json.loads((Path(__file__).parent / "perplexity.json").read_text())
     loss, count = 0.0, 0
-    with LLM(str(convert(TALES, tmp_path / "tales.gguf", type="f16"))) as llm:
+    with LLM(str(convert(TALES, tmp_path / "tales.gguf", type="f16")), kv_type=kv_type) as llm:
         texts = windows(llm.encode)
         assert len(texts) == stored["windows"]
         for ids in texts:
@@ -90,6 +91,18 @@ def test_scores(llm: LLM) -> None:
         llm.score([1] * 513)
     with pytest.raises(errors.UsageError):
         llm.score([4096])
+
+
+def test_types_of_the_cache(golden: dict[str, Any]) -> None:
+    for kv_type in ("f16", "f32", "q8_0"):
+        with LLM.from_pretrained("tales", kv_type=kv_type) as llm:
+            ids = llm.complete(golden["prompt"], max_tokens=8, temperature=0).result().tokens
+            assert list(ids) == golden["tokens"][:8]
+    with pytest.raises(errors.UsageError, match="f16, f32, q8_0"):
+        LLM.from_pretrained("tales", kv_type="q4_0")
+    with pytest.raises(errors.UsageError) as refused:
+        LLM.from_pretrained("tales", kv_type="q8_0", lib="avx2")
+    assert refused.value.remedy == "pocketllama build"
 
 
 def test_options_of_our_own(llm: LLM) -> None:

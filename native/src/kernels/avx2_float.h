@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "../quant/blocks.h"
 #include "../quant/half.h"
 #include "kernels.h"
 
@@ -62,6 +63,18 @@ void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
     _mm256_storeu_ps(acc + i, _mm256_fmadd_ps(factor, halves_at(row + i), _mm256_loadu_ps(acc + i)));
   }
   for (; i < n; ++i) acc[i] += p * half_at(row[i]);
+}
+
+void axpy_q8_0(float* acc, float p, const void* row, int64_t n) {
+  const auto* b = static_cast<const BlockQ8_0*>(row);
+  for (int64_t i = 0; i < n; i += 32, ++b) {
+    const __m256 factor = _mm256_set1_ps(p * half_at(b->d));
+    for (int k = 0; k < 32; k += 8) {
+      const __m256i whole = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b->qs + k)));
+      float* const to = acc + i + k;
+      _mm256_storeu_ps(to, _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(whole), _mm256_loadu_ps(to)));
+    }
+  }
 }
 
 void row_to_f16(const float* x, uint16_t* out, int64_t n) {
@@ -226,6 +239,7 @@ inline void fill_avx2_float(Kernels& table) {
   table.dot_f16 = dot_f16;
   table.axpy_f32 = axpy_f32;
   table.axpy_f16 = axpy_f16;
+  table.axpy_q8_0 = axpy_q8_0;
 }
 
 }  // namespace

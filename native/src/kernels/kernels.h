@@ -97,6 +97,7 @@ struct Kernels {
   float (*dot_f16)(const uint16_t* row, const float* x, int64_t n);
   void (*axpy_f32)(float* acc, float p, const float* row, int64_t n);     // acc += p * row
   void (*axpy_f16)(float* acc, float p, const uint16_t* row, int64_t n);  // acc += p * row
+  void (*axpy_q8_0)(float* acc, float p, const void* row, int64_t n);     // acc += p * row, of Q8_0 blocks
 };
 
 // The table for this machine: made on the first call, the same ever after. The environment variable

@@ -54,6 +54,14 @@ void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
   for (int64_t i = 0; i < n; ++i) acc[i] += p * f16_to_f32(row[i]);
 }
 
+void axpy_q8_0(float* acc, float p, const void* row, int64_t n) {
+  const auto* b = static_cast<const BlockQ8_0*>(row);
+  for (int64_t i = 0; i < n; i += 32, ++b) {
+    const float factor = p * f16_to_f32(b->d);
+    for (int k = 0; k < 32; ++k) acc[i + k] += factor * static_cast<float>(b->qs[k]);
+  }
+}
+
 // ---- rows of a matrix
 
 float mat_f32(const void* row, const void* act, int64_t n) {
@@ -292,6 +300,7 @@ void fill_scalar(Kernels& table) {
   table.dot_f16 = dot_f16;
   table.axpy_f32 = axpy_f32;
   table.axpy_f16 = axpy_f16;
+  table.axpy_q8_0 = axpy_q8_0;
 }
 
 }  // namespace pl

@@ -31,12 +31,19 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     """
 
     def __init__(
-        self, model_path: str, model_type: str | None = None, *, config: Any = None, lib: str | None = None
+        self,
+        model_path: str,
+        model_type: str | None = None,
+        *,
+        config: Any = None,
+        lib: str | None = None,
+        kv_type: str = "f16",
     ) -> None:
         """Load the model file at `model_path`.
 
         `model_type` is needed only for the GGML files of 2023. `config` is a `ctransformers.Config`; `lib` a library's
-        path or one of "avx2", "avx", "basic" (see `native.find`).
+        path or one of "avx2", "avx", "basic" (see `native.find`). `kv_type`, of our own library only, is what its cache
+        holds: "f16", "f32", or "q8_0", which takes little more than half of the memory of "f16".
         """
         # What __del__ and close() look at must be there before anything can fail.
         self._backend: Any = None
@@ -47,17 +54,19 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
         self.library = native.find(lib)
         self.file = files.inspect(Path(model_path), self.library, model_type)
-        self._backend = self._open(model_type)
+        self._backend = self._open(model_type, kv_type)
         self._model_type = self._backend.architecture
         self.vocab = self._backend.vocab
 
-    def _open(self, model_type: str | None) -> Backend:
+    def _open(self, model_type: str | None, kv_type: str) -> Backend:
         """The model in the library: through our own functions where it has them."""
         n_ctx = self.file.context_length(self._config.context_length)
-        self.file.check_memory(n_ctx)
         if self.file.vocab and own.speaks(lib := native.load(self.library)):
             self.library = own.identify(self.library, lib)
-            return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap)
+            return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap, kv_type=kv_type)
+        if kv_type != "f16":
+            raise UsageError(f"ctransformers' library knows no cache of {kv_type!r:.80}.", remedy="pocketllama build")
+        self.file.check_memory(n_ctx)
         return bundled.Bundled(self.library, self.file, model_type, self._config)
 
     @property
@@ -81,12 +90,13 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         lib: str | None = None,
         config: Any = None,
         progress: Any = None,
+        kv_type: str = "f16",
         **options: Any,
     ) -> LLM:
         """Load a model by name: `tales`, an alias, `hf:owner/repo[:quant]`, an https URL or a path.
 
         What is not on this machine is fetched first; `progress` is called with `models.ProgressEvent`s then.
-        `options` are fields of `ctransformers.Config`: context_length, threads, batch_size, temperature, top_k, ….
+        `options` are fields of `ctransformers.Config`: context_length, threads, batch_size, mmap, temperature, ….
         """
         from .. import models
 
@@ -100,7 +110,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if alias := models.aliases().get(name_or_path):  # better said before a gigabyte has been fetched
             files.check_architecture(alias.name, alias.architecture, native.find(lib))
         model = models.pull(name_or_path, progress=progress)
-        return cls(str(model.path), model_type, config=config, lib=lib)
+        return cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type)
 
     # ---- life ----------------------------------------------------------------------------------------------------
 

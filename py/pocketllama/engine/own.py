@@ -25,6 +25,7 @@ from .options import Sampling
 from .vocab import Vocab
 
 _BOS, _SPECIAL = 1, 2
+_KV_TYPES = ("f16", "f32", "q8_0")  # in the order of pl_kv_type
 _ERRORS: dict[int, type[PocketllamaError]] = {
     -2: UsageError,
     -3: ContextOverflow,
@@ -42,7 +43,7 @@ class _Options(Structure):
         ("context_length", c_int32),
         ("n_seqs", c_int32),
         ("threads", c_int32),
-        ("kv_f32", c_int32),
+        ("kv_type", c_int32),
         ("no_mmap", c_int32),
         ("vocab_only", c_int32),
     ]
@@ -133,11 +134,23 @@ class Own:
     """A model, or a vocabulary alone, in our library. See `Backend`."""
 
     def __init__(
-        self, lib: ctypes.CDLL, path: Path, context_length: int, *, mmap: bool = True, vocab_only: bool = False
+        self,
+        lib: ctypes.CDLL,
+        path: Path,
+        context_length: int,
+        *,
+        mmap: bool = True,
+        kv_type: str = "f16",
+        vocab_only: bool = False,
     ) -> None:
         self.lib: Any = bind(lib)
-        options = _Options(ctypes.sizeof(_Options), context_length, 1, 1, 0, not mmap, vocab_only)
-        self.handle: int | None = self.lib.pl_load(str(path).encode(), byref(options))
+        self.handle: int | None = None
+        if kv_type not in _KV_TYPES:
+            raise UsageError(f"kv_type is one of {', '.join(_KV_TYPES)}, not {kv_type!r:.80}.")
+        options = _Options(
+            ctypes.sizeof(_Options), context_length, 1, 1, _KV_TYPES.index(kv_type), not mmap, vocab_only
+        )
+        self.handle = self.lib.pl_load(str(path).encode(), byref(options))
         if not self.handle:
             raise self._error(str(path))
         self.vocab_size = self.call("vocab_size")

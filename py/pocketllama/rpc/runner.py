@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import faulthandler
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from .. import models
 from ..engine.pool import Pool
@@ -12,19 +14,24 @@ from .service import Limits, Service
 from .stdio import serve
 
 
-def _load(name: str) -> object:
-    from ..engine import LLM
+def _loader(loading: dict[str, Any]) -> Callable[[str], Any]:
+    options = {name: value for name, value in loading.items() if value is not None}
 
-    # Only what is here: a download is asked for with models/pull, never started by a completion.
-    return LLM(str(models.find(name).path))
+    def load(name: str) -> Any:
+        from ..engine import LLM
+
+        # Only what is here: a download is asked for with models/pull, never started by a completion.
+        return LLM.from_pretrained(str(models.find(name).path), **options)
+
+    return load
 
 
-def main(model: str, queue: int | None = None) -> int:
-    """Serve until the peer goes; the exit code."""
+def main(model: str, queue: int | None = None, **loading: Any) -> int:
+    """Serve until the peer goes; the exit code. `loading` is given to each model that is loaded."""
     if queue is not None and queue < 1:
         raise UsageError(f"--queue takes a whole number from 1, not {queue}.")
     faulthandler.enable(sys.stderr)  # if native code dies, say where
-    service = Service(Pool(_load), model, Limits(max_queue=queue or Limits.max_queue))  # type: ignore[arg-type]
+    service = Service(Pool(_loader(loading)), model, Limits(max_queue=queue or Limits.max_queue))
     try:
         models.find(model)
     except ModelError as e:
