@@ -85,9 +85,9 @@ export class Llm {
    * @returns {Promise<number[]>}
    */
   async tokenize(text, options = {}) {
-    checkOptions("tokenize", options, ["bos", "signal"]);
-    const { bos, signal } = options;
-    return (await this.#call("tokenize", { text, bos, model: this.model }, { signal })).tokens;
+    checkOptions("tokenize", options, ["bos", "special", "signal"]);
+    const { bos, special, signal } = options;
+    return (await this.#call("tokenize", { text, bos, special, model: this.model }, { signal })).tokens;
   }
 
   /**

@@ -55,6 +55,8 @@ export interface CompleteOptions {
 export interface TokenizeOptions {
   /** Begin with the beginning-of-sequence token. */
   bos?: boolean;
+  /** The names of control tokens in the text stand for them; text from outside must never be given this. */
+  special?: boolean;
   signal?: AbortSignal;
 }
 

@@ -61,9 +61,11 @@ class Client:
         """The whole text of a completion."""
         return str(self.call("complete", {"prompt": prompt, "model": self.model, **options})["text"])
 
-    def tokenize(self, text: str, *, bos: bool = False) -> list[int]:
-        """The token ids of `text`."""
-        return list(self.call("tokenize", {"text": text, "bos": bos, "model": self.model})["tokens"])
+    def tokenize(self, text: str, *, bos: bool = False, special: bool = False) -> list[int]:
+        """The token ids of `text`. `special`: the names of control tokens in it stand for them, which text from outside
+        must never be given."""
+        params = {"text": text, "bos": bos, "special": special, "model": self.model}
+        return list(self.call("tokenize", params)["tokens"])
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids; undoes `tokenize`."""

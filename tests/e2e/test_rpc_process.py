@@ -59,6 +59,8 @@ def test_tokens_and_embeddings() -> None:
         assert runner.call("detokenize", tokens=[99999])["code"] == -32602
         assert runner.call("complete", prompt="x " * 2000)["data"]["context_length"] == 512
         # ctransformers' library cannot take a NUL; ours can. Neither loses what stands behind it.
+        answer = runner.call("tokenize", text="a</s>", special=True)  # the bundled library cannot
+        assert answer.get("code") == -32602 or answer["tokens"][-1] == 2
         answer = runner.call("tokenize", text="a\0b")
         assert answer.get("code") == -32602 or runner.call("detokenize", tokens=answer["tokens"])["text"] == "a\0b"
 

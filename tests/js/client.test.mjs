@@ -65,6 +65,7 @@ test("wrong arguments are named", () => using(async (llm) => {
 test("the other methods", () => using(async (llm) => {
   assert.deepEqual(await llm.tokenize("né🦙"), [110, 233, 129433]);
   assert.deepEqual(await llm.tokenize("n", { bos: true }), [1, 110]);
+  assert.deepEqual(await llm.tokenize("n<s>", { special: true }), [110, 1]);
   assert.equal(await llm.detokenize([110, 129433]), "n🦙");
   assert.deepEqual(await llm.embed("four"), [4, 0.5]);
   assert.deepEqual(await llm.models(), [{ name: "tales", licenseName: "MIT" }]);

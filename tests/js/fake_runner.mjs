@@ -69,7 +69,9 @@ const methods = {
     return { model: name };
   },
   "models/list": () => ({ models: [{ name: model, license_name: "MIT" }] }),
-  tokenize: ({ text, bos }) => ({ tokens: [...(bos ? [1] : []), ...Array.from(text, (c) => c.codePointAt(0))], model }),
+  tokenize: ({ text, bos, special }) => ({
+    tokens: [...(bos ? [1] : []), ...Array.from(special ? text.replace("<s>", "\x01") : text, (c) => c.codePointAt(0))], model,
+  }),
   detokenize: ({ tokens }) => ({ text: String.fromCodePoint(...tokens), model }),
   embed: ({ input }) => ({ embedding: [input.length, 0.5], usage: { prompt_tokens: 1 }, model }),
   status: () => ({ pid: process.pid, default_model: model, cancelled, held: held.size, offline: process.env.POCKETLLAMA_OFFLINE ?? null }),

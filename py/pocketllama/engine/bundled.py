@@ -53,7 +53,10 @@ class Bundled:
 
     def tokenize(self, raw: bytes, bos: bool, special: bool) -> list[int]:
         if special:
-            raise UsageError("This library knows no special tokens in a text.")
+            raise UsageError(
+                "ctransformers' library cannot take the names of control tokens in a text for them.",
+                remedy="pocketllama build",
+            )
         if b"\0" in raw:
             # The ABI passes a C string, which would end there and lose the rest without a word.
             raise UsageError(f"The text holds a NUL character at byte {raw.index(0)}, which this library cannot take.")

@@ -84,7 +84,11 @@ def _complete_cancelled(service: Service, params: dict[str, Any]) -> dict[str, A
 def _tokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _check_size(service, "text", params["text"])
     name = _model(service, params)
-    return {"tokens": service.pool.get(name).encode(params["text"], bos=params.get("bos", False)), "model": name}
+    engine = service.pool.get(name)
+    return {
+        "tokens": engine.encode(params["text"], params.get("bos", False), params.get("special", False)),
+        "model": name,
+    }
 
 
 def _detokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +146,9 @@ METHODS: dict[str, Method] = {
         when_cancelled=_complete_cancelled,
     ),
     "tokenize": Method(
-        _tokenize, {"text": Param(p.text, required=True), "bos": Param(p.boolean), **_MODEL}, lane="engine"
+        _tokenize,
+        {"text": Param(p.text, required=True), "bos": Param(p.boolean), "special": Param(p.boolean), **_MODEL},
+        lane="engine",
     ),
     "detokenize": Method(_detokenize, {"tokens": Param(p.integers, required=True), **_MODEL}, lane="engine"),
     "embed": Method(_embed, {"input": Param(p.text_or_integers, required=True), **_MODEL}, lane="engine"),

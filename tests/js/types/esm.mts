@@ -7,7 +7,7 @@ for await (const piece of llm.complete("Once", { maxTokens: 8, topK: 1, stop: ["
 }
 const result: CompletionResult = await llm.complete("Once").result();
 result.usage.completionTokens.toFixed();
-const ids: number[] = await llm.tokenize("Once", { bos: true });
+const ids: number[] = await llm.tokenize("Once", { bos: true, special: false });
 const text: string = await llm.detokenize(ids);
 (await llm.embed(text)).map((value) => value * 2);
 await llm.close();

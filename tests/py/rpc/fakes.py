@@ -60,8 +60,8 @@ class FakeEngine:
             raise RuntimeError("a bug")
         return FakeGeneration(self, prompt, options or Sampling(), cancel)
 
-    def encode(self, text: str, bos: bool = False) -> list[int]:
-        return [1] * bos + list(text.encode())
+    def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]:
+        return [1] * bos + list(text.replace("<s>", "\1" if special else "<s>").encode())
 
     def tokenize(self, text: str, add_bos_token: bool | None = None) -> list[int]:
         return [1, *text.encode()]

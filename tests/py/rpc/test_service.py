@@ -129,6 +129,7 @@ def test_a_stream_comes_first_and_then_the_same_result(peer: Peer) -> None:
 
 def test_the_small_methods(peer: Peer) -> None:
     assert peer.call("tokenize", text="ab", bos=True) == {"tokens": [1, 97, 98], "model": "fake"}
+    assert peer.call("tokenize", text="a<s>", special=True)["tokens"] == [97, 1]
     assert peer.call("detokenize", tokens=[97]) == {"text": "a", "model": "fake"}
     assert peer.call("embed", input="ab") == {"embedding": [3.0], "usage": {"prompt_tokens": 3}, "model": "fake"}
     assert peer.call("embed", input=[5])["embedding"] == [1.0]
