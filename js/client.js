@@ -100,10 +100,13 @@ export class Llm {
 
   /**
    * @param {string | number[]} input
+   * @param {import("./index.cjs").EmbedOptions} [options]
    * @returns {Promise<number[]>}
    */
-  async embed(input) {
-    return (await this.#call("embed", { input, model: this.model })).embedding;
+  async embed(input, options = {}) {
+    checkOptions("embed", options, ["pooling", "normalize", "signal"]);
+    const { pooling, normalize, signal } = options;
+    return (await this.#call("embed", { input, pooling, normalize, model: this.model }, { signal })).embedding;
   }
 
   /** @returns {Promise<Record<string, any>>} */

@@ -60,6 +60,14 @@ export interface TokenizeOptions {
   signal?: AbortSignal;
 }
 
+export interface EmbedOptions {
+  /** The final hidden state of the last token (by default), or the mean of all. */
+  pooling?: "last" | "mean";
+  /** Of length 1. */
+  normalize?: boolean;
+  signal?: AbortSignal;
+}
+
 export interface CompletionResult {
   text: string;
   finishReason: "stop" | "length" | "cancelled";
@@ -92,7 +100,7 @@ export interface Llm {
   complete(prompt: string, options?: CompleteOptions): Completion;
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(tokens: number[]): Promise<string>;
-  embed(input: string | number[]): Promise<number[]>;
+  embed(input: string | number[], options?: EmbedOptions): Promise<number[]>;
   /** What the runner has loaded and how busy it is; as in docs/protocol.md, with camelCase names. */
   status(): Promise<Record<string, any>>;
   /** The models on this machine; as in docs/protocol.md, with camelCase names. */

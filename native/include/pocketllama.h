@@ -56,9 +56,13 @@ typedef struct pl_options {
   int32_t vocab_only;      /* 1: only the tokenizer; the file needs no tensors */
 } pl_options;
 
+/* What an item wants: nothing, its hidden state and its logits, or the hidden state alone (which saves the product with
+ * the whole vocabulary). */
+enum { PL_LOGITS = 1, PL_HIDDEN = 2 };
+
 typedef struct pl_item {
   int32_t token, seq, pos;
-  int32_t wants_logits;
+  int32_t wants_logits; /* 0, PL_LOGITS or PL_HIDDEN; what is none of these counts as PL_LOGITS */
 } pl_item;
 
 /* The stages and their order are those of native/src/sampler.h. Zero-initialize, set size, and set what is wanted:
@@ -131,11 +135,16 @@ PL_API int64_t pl_detokenize(pl_llm* llm, const int32_t* tokens, int64_t n, int3
 PL_API int32_t pl_eval(pl_llm* llm, const pl_item* items, int64_t n, const int32_t* abort);
 /* Copy the kept logits, (wanted, vocabulary) floats in the order of their items; returns the number of floats. */
 PL_API int64_t pl_logits(pl_llm* llm, float* out, int64_t capacity);
-/* Copy the kept hidden states behind the final norm, (wanted, embedding size) floats. */
+/* Copy the kept hidden states behind the final norm, (items that wanted anything, embedding size) floats. */
 PL_API int64_t pl_hidden(pl_llm* llm, float* out, int64_t capacity);
 /* Evaluate tokens[0, n) as a new text in sequence 0 and write the logits behind each: out (n, vocabulary), capacity in
  * floats. PL_OK or an error. */
 PL_API int32_t pl_score(pl_llm* llm, const int32_t* tokens, int64_t n, float* out, int64_t capacity, const int32_t* abort);
+/* Evaluate tokens[0, n) as a new text in sequence 0 and write its embedding: the hidden state behind the last token, or
+ * the mean of all. out (embedding size), capacity in floats. PL_OK or an error. */
+enum { PL_LAST = 0, PL_MEAN = 1 };
+PL_API int32_t pl_embed(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t pooling, float* out, int64_t capacity,
+                        const int32_t* abort);
 /* How many tokens sequence `seq` holds. */
 PL_API int32_t pl_cached(pl_llm* llm, int32_t seq);
 /* Forget what sequence `seq` holds from position `from` on. */

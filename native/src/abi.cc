@@ -183,6 +183,11 @@ T known_part(const T* given, const char* name) {
   return out;
 }
 
+pl::Wants wants(int32_t number) {
+  if (number == 0) return pl::Wants::kNothing;
+  return number == PL_HIDDEN ? pl::Wants::kHidden : pl::Wants::kLogits;
+}
+
 pl::Type kv_type(int32_t number) {
   switch (number) {
     case PL_KV_F16: return pl::Type::F16;
@@ -307,7 +312,7 @@ int32_t pl_eval(pl_llm* llm, const pl_item* items, int64_t n, const int32_t* abo
         std::vector<pl::Item> batch;
         batch.reserve(static_cast<size_t>(n));
         for (int64_t i = 0; i < n; ++i) {
-          batch.push_back({items[i].token, items[i].seq, items[i].pos, items[i].wants_logits != 0});
+          batch.push_back({items[i].token, items[i].seq, items[i].pos, wants(items[i].wants_logits)});
         }
         engine->eval(batch, abort);
         return int32_t{PL_OK};
@@ -335,6 +340,25 @@ int32_t pl_score(pl_llm* llm, const int32_t* tokens, int64_t n, float* out, int6
                static_cast<long long>(n), static_cast<long long>(engine->n_vocab()), static_cast<long long>(capacity));
         }
         engine->score({tokens, static_cast<size_t>(n)}, out, abort);
+        return int32_t{PL_OK};
+      },
+      failed_int);
+}
+
+int32_t pl_embed(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t pooling, float* out, int64_t capacity,
+                 const int32_t* abort) {
+  return guarded(
+      [&] {
+        need(tokens, n, "tokens");
+        need(out, capacity, "the output");
+        if (pooling != PL_LAST && pooling != PL_MEAN) fail(ErrorKind::kUsage, "pooling is 0 or 1, not %d", pooling);
+        const Locked engine(llm);
+        engine->expect_room(n, 1);
+        if (capacity < engine->dim()) {
+          fail(ErrorKind::kUsage, "an embedding has %lld floats, there is room for %lld",
+               static_cast<long long>(engine->dim()), static_cast<long long>(capacity));
+        }
+        engine->embed({tokens, static_cast<size_t>(n)}, pooling == PL_MEAN, out, abort);
         return int32_t{PL_OK};
       },
       failed_int);
@@ -467,7 +491,7 @@ bool ctransformers_llm_batch_eval(pl_llm* llm, const int* tokens, int n_tokens, 
                static_cast<long long>(n_past) + n_tokens, static_cast<long long>(engine->n_ctx()));
         }
         std::vector<pl::Item> items;
-        for (int i = 0; i < n_tokens; ++i) items.push_back({tokens[i], 0, n_past + i, i == n_tokens - 1});
+        for (int i = 0; i < n_tokens; ++i) items.push_back({tokens[i], 0, n_past + i, wants(i == n_tokens - 1)});
         engine->eval(items, nullptr);
         return true;
       },

@@ -13,6 +13,12 @@ namespace {
 // here on the weights are no longer what a batch waits for.
 constexpr int64_t kMaxBatch = 256;
 
+std::vector<Item> new_text(std::span<const int32_t> tokens, Wants wants) {
+  std::vector<Item> items;
+  for (size_t i = 0; i < tokens.size(); ++i) items.push_back({tokens[i], 0, static_cast<int32_t>(i), wants});
+  return items;
+}
+
 int64_t default_context(const Config& c) { return std::min(c.n_ctx_train, kDefaultContext); }
 
 }  // namespace
@@ -93,17 +99,24 @@ void Engine::run_chunk(std::span<const Item> chunk, const int32_t* abort) {
   for (const Item& item : chunk) cached_[static_cast<size_t>(item.seq)] = item.pos + 1;
 }
 
-void Engine::eval(std::span<const Item> items, const int32_t* abort) {
+template <typename Use>
+void Engine::run(std::span<const Item> items, const int32_t* abort, const Use& use) {
   need_model();
   forget_results();  // the last results are never mistaken for these
   check(items);
   const auto batch = static_cast<size_t>(state_->max_batch);
+  for (size_t at = 0; at < items.size(); at += batch) {
+    run_chunk(items.subspan(at, std::min(batch, items.size() - at)), abort);
+    use(*state_);
+  }
+}
+
+void Engine::eval(std::span<const Item> items, const int32_t* abort) {
   try {
-    for (size_t at = 0; at < items.size(); at += batch) {
-      run_chunk(items.subspan(at, std::min(batch, items.size() - at)), abort);
-      logits_.insert(logits_.end(), state_->logits.begin(), state_->logits.end());
-      hidden_.insert(hidden_.end(), state_->hidden.begin(), state_->hidden.end());
-    }
+    run(items, abort, [this](const State& state) {
+      logits_.insert(logits_.end(), state.logits.begin(), state.logits.end());
+      hidden_.insert(hidden_.end(), state.hidden.begin(), state.hidden.end());
+    });
   } catch (...) {
     forget_results();  // nor are half of these for the whole
     throw;
@@ -111,17 +124,20 @@ void Engine::eval(std::span<const Item> items, const int32_t* abort) {
 }
 
 void Engine::score(std::span<const int32_t> tokens, float* out, const int32_t* abort) {
-  need_model();
-  std::vector<Item> items;
-  for (size_t i = 0; i < tokens.size(); ++i) items.push_back({tokens[i], 0, static_cast<int32_t>(i), true});
-  forget_results();
-  check(items);
-  const auto batch = static_cast<size_t>(state_->max_batch);
-  const std::span<const Item> all(items);
-  for (size_t at = 0; at < items.size(); at += batch) {
-    run_chunk(all.subspan(at, std::min(batch, items.size() - at)), abort);
-    out = std::copy(state_->logits.begin(), state_->logits.end(), out);
-  }
+  run(new_text(tokens, Wants::kLogits), abort,
+      [&out](const State& state) { out = std::copy(state.logits.begin(), state.logits.end(), out); });
+}
+
+void Engine::embed(std::span<const int32_t> tokens, bool mean, float* out, const int32_t* abort) {
+  std::vector<Item> items = new_text(tokens, mean ? Wants::kHidden : Wants::kNothing);
+  if (!items.empty()) items.back().wants = Wants::kHidden;
+  std::vector<double> sum(static_cast<size_t>(dim()));
+  size_t rows = 0;
+  run(items, abort, [&](const State& state) {
+    for (size_t i = 0; i < state.hidden.size(); ++i) sum[i % sum.size()] += static_cast<double>(state.hidden[i]);
+    rows += state.hidden.size() / sum.size();
+  });
+  for (size_t i = 0; i < sum.size(); ++i) out[i] = static_cast<float>(sum[i] / static_cast<double>(rows));
 }
 
 void Engine::expect_room(int64_t n, int64_t n_seqs) const {

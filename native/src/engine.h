@@ -47,10 +47,13 @@ class Engine {
   // Evaluates tokens as a new text in sequence 0; out (n, n_vocab) gets the logits behind each.
   void score(std::span<const int32_t> tokens, float* out, const int32_t* abort);
 
+  // Evaluates tokens as a new text in sequence 0; out (dim) gets the mean of the hidden states behind them, or the last.
+  void embed(std::span<const int32_t> tokens, bool mean, float* out, const int32_t* abort);
+
   // Fails if this has no model, or if n items are more than the cache of n_seqs sequences (0: all of them) could hold.
   void expect_room(int64_t n, int64_t n_seqs = 0) const;
 
-  // The results of the last eval, a row for each item that wanted one; none if it failed.
+  // The results of the last eval, a row for each item that wanted it; none if it failed.
   std::span<float> logits() { return logits_; }
   std::span<const float> hidden() const { return hidden_; }
 
@@ -62,6 +65,9 @@ class Engine {
  private:
   void check(std::span<const Item> items) const;
   void run_chunk(std::span<const Item> chunk, const int32_t* abort);
+  // Evaluates items in chunks, and gives the State of each to `use`.
+  template <typename Use>
+  void run(std::span<const Item> items, const int32_t* abort, const Use& use);
   void forget_results();
   void need_model() const;
 
@@ -74,7 +80,7 @@ class Engine {
   std::unique_ptr<ThreadPool> pool_;
   std::vector<int64_t> cached_;  // by sequence: positions that hold valid keys and values
   std::vector<float> logits_;    // (wanted, n_vocab)
-  std::vector<float> hidden_;    // (wanted, dim)
+  std::vector<float> hidden_;    // (wanted, dim), of the items that wanted anything
 };
 
 }  // namespace pl

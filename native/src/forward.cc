@@ -134,22 +134,33 @@ void layer(const Pass& p, int64_t i) {
   add_block(p, l.ffn_post_norm);
 }
 
-// hidden and logits = output · norm(x), for the items that want them.
+// hidden = norm(x) and logits = output · hidden, for the items that want them.
 void predict(const Pass& p) {
   const Config& c = p.c;
   State& s = p.s;
-  int64_t wanted = 0;
-  for (int64_t i = 0; i < p.n; ++i) {
-    if (!p.batch[static_cast<size_t>(i)].wants_logits) continue;
-    std::copy_n(s.x.data() + i * c.dim, c.dim, s.h.data() + wanted * c.dim);
-    ++wanted;
-  }
-  s.hidden.resize(static_cast<size_t>(wanted * c.dim));
+  int64_t seen = 0, wanted = 0;
+  for (const Item& item : p.batch) seen += item.wants != Wants::kNothing, wanted += item.wants == Wants::kLogits;
+  s.hidden.resize(static_cast<size_t>(seen * c.dim));
   s.logits.resize(static_cast<size_t>(wanted * c.n_vocab));
+  if (seen == 0) return;
+  const float* x = s.x.data();
+  float *gathered = s.h.data(), *hidden = s.hidden.data();
+  for (const Item& item : p.batch) {
+    if (item.wants != Wants::kNothing) gathered = std::copy_n(x, c.dim, gathered);
+    x += c.dim;
+  }
+  p.ops.norm(c, p.model.weights.output_norm, s.h.data(), hidden, seen, c.dim);
   if (wanted == 0) return;
-  p.ops.norm(c, p.model.weights.output_norm, s.h.data(), s.hidden.data(), wanted, c.dim);
+  if (wanted < seen) {  // of the hidden states, those that are multiplied
+    gathered = s.h.data();
+    for (const Item& item : p.batch) {
+      if (item.wants == Wants::kLogits) gathered = std::copy_n(hidden, c.dim, gathered);
+      if (item.wants != Wants::kNothing) hidden += c.dim;
+    }
+    hidden = s.h.data();
+  }
   const Matrix& output = p.model.weights.output;
-  p.ops.matmul(output, p.ops.prepare(s.hidden.data(), wanted, c.dim, {&output}, s.blocks), s.logits.data(), c.n_vocab);
+  p.ops.matmul(output, p.ops.prepare(hidden, wanted, c.dim, {&output}, s.blocks), s.logits.data(), c.n_vocab);
   p.ops.pool().parallel_for(wanted, 1, [&](int64_t begin, int64_t end) {
     float* logits = s.logits.data() + begin * c.n_vocab;
     const int64_t count = (end - begin) * c.n_vocab;

@@ -12,12 +12,15 @@
 
 namespace pl {
 
+// What is wanted of a token beside its place in the cache: the final norm's output, or that and the logits.
+enum class Wants : int32_t { kNothing, kHidden, kLogits };
+
 // One token of a batch: where it stands in which sequence. Its sequence's cache holds the positions before it.
 struct Item {
   int32_t token = 0;
   int32_t seq = 0;
   int32_t pos = 0;
-  bool wants_logits = false;
+  Wants wants = Wants::kNothing;
 };
 
 // The arrays of one pass, for up to max_batch tokens; made once.
@@ -39,8 +42,8 @@ struct State {
   std::vector<ActBlock> blocks, ffn_blocks;  // activations, quantized
   std::vector<int32_t> positions;            // (n)
 
-  std::vector<float> hidden;  // (wanted, dim): the final norm's output of the items that wanted logits
-  std::vector<float> logits;  // (wanted, n_vocab)
+  std::vector<float> hidden;  // (wanted, dim): the final norm's output of the items that wanted anything
+  std::vector<float> logits;  // (wanted, n_vocab): of those that wanted logits
 };
 
 // Evaluates `batch`, 1 to state.max_batch items; items of a sequence come in the order of their positions. Where `abort`

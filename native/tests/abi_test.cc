@@ -70,6 +70,8 @@ void use_shared_model(Shared& s, int me, int round) {
   // Another thread's cancelled evaluation may have left nothing to sample from.
   THREAD_CHECK(ok_or(pl_sample(s.model, s.sampler, -1, s.tokens.data(), 3), PL_USAGE));
   THREAD_CHECK(pl_cached(s.model, me + 1) <= 3);
+  THREAD_CHECK(ok_or(pl_embed(s.model, s.tokens.data(), 2, me % 2, row.data(), static_cast<int64_t>(row.size()), &s.abort),
+                     PL_CANCELLED));
   THREAD_CHECK(pl_truncate(s.model, me + 1, round % 3) == PL_OK);
   if (me == 1) THREAD_CHECK(pl_set_threads(s.model, 1 + round % 2) == PL_OK);
   if (me == 2) __atomic_store_n(&s.abort, round % 2, __ATOMIC_RELAXED);
@@ -170,6 +172,7 @@ void test_arguments(const char* path) {
     refused(pl_detokenize(none, ids.data(), 1, 0, text, sizeof text), "detokenizing by nothing");
     refused(pl_eval(none, items.data(), 1, nullptr), "evaluating by nothing");
     refused(pl_score(none, ids.data(), 1, floats.data(), room, nullptr), "scoring by nothing");
+    refused(pl_embed(none, ids.data(), 1, PL_MEAN, floats.data(), room, nullptr), "embedding by nothing");
     refused(pl_sample(none, sampler, -1, nullptr, 0), "sampling from nothing");
     refused(pl_set_threads(none, 1), "the threads of nothing"), refused(pl_truncate(none, 0, 0), "the cache of nothing");
     CHECK(!ctransformers_llm_batch_eval(none, ids.data(), 1, 0, 8, 1));
@@ -181,6 +184,9 @@ void test_arguments(const char* path) {
     for (const int32_t n : {INT_MIN, -1, 0, INT_MAX}) {
       refused(pl_eval(llm, items.data(), n, nullptr), "a wrong number of items");
       refused(pl_score(llm, ids.data(), n, floats.data(), n ? room : 0, nullptr), "a wrong number of tokens");
+      refused(pl_embed(llm, ids.data(), n, PL_MEAN, floats.data(), room, nullptr), "a wrong number of tokens");
+      refused(pl_embed(llm, ids.data(), 1, n ? n : 2, floats.data(), room, nullptr), "a wrong pooling");
+      refused(pl_embed(llm, ids.data(), 1, PL_LAST, floats.data(), n > 0 ? 3 : n, nullptr), "a wrong capacity");
       refused(pl_piece(llm, n ? n : -7, 0, text, sizeof text), "a wrong token");
       if (n) refused(pl_tokenize(llm, kText, n, 0, nullptr, 0), "a wrong length");
       if (n) refused(pl_detokenize(llm, ids.data(), n, 0, text, sizeof text), "a wrong number of ids");

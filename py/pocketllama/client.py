@@ -71,10 +71,12 @@ class Client:
         """The text of token ids; undoes `tokenize`."""
         return str(self.call("detokenize", {"tokens": list(tokens), "model": self.model})["text"])
 
-    def embed(self, input: str | Sequence[int]) -> list[float]:
-        """The embedding of a text or of token ids."""
+    def embed(self, input: str | Sequence[int], *, pooling: str = "last", normalize: bool = False) -> list[float]:
+        """The embedding of a text or of token ids: the final hidden state of the last token, or with `pooling="mean"`
+        the mean of all. `normalize`: of length 1."""
         value = input if isinstance(input, str) else list(input)
-        return list(self.call("embed", {"input": value, "model": self.model})["embedding"])
+        params = {"input": value, "pooling": pooling, "normalize": normalize, "model": self.model}
+        return list(self.call("embed", params)["embedding"])
 
     def models(self) -> list[dict[str, Any]]:
         """The models on this machine."""

@@ -27,6 +27,7 @@ def test_all_calls(client: Client, golden: dict[str, Any]) -> None:
     assert stream.result()["usage"] == {"prompt_tokens": 5, "completion_tokens": golden["max_tokens"]}
     assert client.detokenize(client.tokenize("Once 🎉")) == "Once 🎉"
     assert len(client.embed("a king")) == 256
+    assert sum(x * x for x in client.embed("a king", normalize=True)) == pytest.approx(1)
     assert [m["name"] for m in client.models()] == ["tales"]
     assert client.show()["architecture"] == "llama"
     assert client.pull("tales")["source"] == "embedded"

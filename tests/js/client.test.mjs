@@ -68,6 +68,7 @@ test("the other methods", () => using(async (llm) => {
   assert.deepEqual(await llm.tokenize("n<s>", { special: true }), [110, 1]);
   assert.equal(await llm.detokenize([110, 129433]), "n🦙");
   assert.deepEqual(await llm.embed("four"), [4, 0.5]);
+  assert.deepEqual(await llm.embed("four", { pooling: "mean", normalize: true }), [1, 2]);
   assert.deepEqual(await llm.models(), [{ name: "tales", licenseName: "MIT" }]);
   assert.equal((await llm.status()).defaultModel, "tales");
   assert.equal((await llm.status()).pid, llm.pid);

@@ -73,7 +73,7 @@ const methods = {
     tokens: [...(bos ? [1] : []), ...Array.from(special ? text.replace("<s>", "\x01") : text, (c) => c.codePointAt(0))], model,
   }),
   detokenize: ({ tokens }) => ({ text: String.fromCodePoint(...tokens), model }),
-  embed: ({ input }) => ({ embedding: [input.length, 0.5], usage: { prompt_tokens: 1 }, model }),
+  embed: ({ input, pooling, normalize }) => ({ embedding: [normalize ? 1 : input.length, pooling === "mean" ? 2 : 0.5], usage: { prompt_tokens: 1 }, model }),
   status: () => ({ pid: process.pid, default_model: model, cancelled, held: held.size, offline: process.env.POCKETLLAMA_OFFLINE ?? null }),
   shutdown: () => null,
 };

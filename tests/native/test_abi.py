@@ -328,6 +328,47 @@ def test_a_failed_evaluation_leaves_no_results(lib: Any, llm: int) -> None:
     assert lib.ctransformers_llm_sample(llm, (c_int32 * 1)(), 0, 40, 0.9, 0.8, 1.1, 1) == -1
 
 
+def hidden(lib: Any, llm: int) -> list[float]:
+    out = (c_float * lib.pl_hidden(llm, None, 0))()
+    lib.pl_hidden(llm, out, len(out))
+    return list(out)
+
+
+def test_hidden_states_without_logits(lib: Any, llm: int) -> None:
+    tokens = abi.tokenize(lib, llm, b"Once upon a time there was", 1)
+    wanted = [1] * len(tokens)
+    for pattern in (wanted, [2] * len(tokens), [i % 3 for i in range(len(tokens))]):
+        items = (abi.Item * len(tokens))(*(abi.Item(t, 1, i, pattern[i]) for i, t in enumerate(tokens)))
+        assert lib.pl_eval(llm, items, len(items), None) == 0
+        if pattern is wanted:
+            all_logits, all_hidden = abi.logits(lib, llm), hidden(lib, llm)
+        width, dim = lib.pl_vocab_size(llm), lib.pl_embedding_size(llm)
+        rows = [(w, all_logits[i * width : (i + 1) * width], all_hidden[i * dim : (i + 1) * dim])
+                for i, w in enumerate(pattern)]  # fmt: skip
+        assert abi.logits(lib, llm) == [x for w, row, _ in rows if w == 1 for x in row]
+        assert hidden(lib, llm) == [x for w, _, row in rows if w for x in row]
+
+
+@pytest.mark.parametrize("n", [1, 5, 600])
+def test_embeddings(lib: Any, tales: Path, n: int) -> None:
+    """Across the chunks of an evaluation, too."""
+    llm = abi.load(lib, tales, context_length=n)
+    tokens = [5 + 7 * i % 900 for i in range(n)]
+    items = (abi.Item * n)(*(abi.Item(t, 0, i, 2) for i, t in enumerate(tokens)))
+    assert lib.pl_eval(llm, items, n, None) == 0
+    dim = lib.pl_embedding_size(llm)
+    states = hidden(lib, llm)
+    means = [sum(states[i::dim]) / n for i in range(dim)]
+    for pooling, expected in ((0, states[-dim:]), (1, means)):
+        out = (c_float * (dim + 3))(*[7e7] * (dim + 3))
+        assert lib.pl_embed(llm, (c_int32 * n)(*tokens), n, pooling, out, dim, None) == 0
+        assert out[:dim] == pytest.approx(expected, rel=1e-6, abs=1e-6) and out[dim:] == [7e7] * 3
+    assert lib.pl_embed(llm, (c_int32 * n)(*tokens), n, 0, out, dim - 1, None) == USAGE
+    assert lib.pl_embed(llm, (c_int32 * n)(*tokens), n, 0, out, dim, byref(c_int32(1))) == CANCELLED
+    assert lib.pl_embed(llm, (c_int32 * (n + 1))(*[5] * (n + 1)), n + 1, 0, out, dim, None) == OVERFLOW
+    lib.pl_free(llm)
+
+
 def test_a_long_prefill_is_cancelled(lib: Any, tales: Path) -> None:
     n = 4096
     llm = abi.load(lib, tales, context_length=n)

@@ -93,6 +93,23 @@ def test_scores(llm: LLM) -> None:
         llm.score([4096])
 
 
+def test_embeddings(llm: LLM) -> None:
+    ids = llm.encode("The wolf and the seven kids", bos=True)
+    states = np.array([llm.embed(ids[: i + 1]) for i in range(len(ids))])
+    mean = llm.embed(ids, pooling="mean")
+    assert mean == pytest.approx(states.mean(axis=0), rel=1e-4, abs=1e-4)
+    assert llm.embed("The wolf and the seven kids", pooling="mean") == mean
+    assert llm.embed(ids, normalize=True) == pytest.approx(states[-1] / np.linalg.norm(states[-1]), rel=1e-6)
+    assert llm.complete(ids, max_tokens=4, temperature=0).result().timings.prompt_tokens_evaluated == 1
+    with pytest.raises(errors.UsageError, match='"last" or "mean"'):
+        llm.embed(ids, pooling="max")
+    with pytest.raises(errors.ContextOverflow):
+        llm.embed([5] * 513, pooling="mean")
+    with LLM.from_pretrained("tales", lib="avx2") as bundled, pytest.raises(errors.UsageError) as refused:
+        bundled.embed(ids, pooling="mean")
+    assert refused.value.remedy == "pocketllama build"
+
+
 def test_types_of_the_cache(golden: dict[str, Any]) -> None:
     for kv_type in ("f16", "f32", "q8_0"):
         with LLM.from_pretrained("tales", kv_type=kv_type) as llm:

@@ -37,6 +37,9 @@ class Backend(Protocol):
     def embedding(self) -> list[float]:
         """The final hidden state of the last evaluated token, n_embd floats; empty where the library has none."""
 
+    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+        """The mean of the final hidden states of `tokens` as a new text. The cache then holds them."""
+
     def score(self, tokens: list[int], threads: int) -> Any:
         """The logits behind each of `tokens` as a new text: a memoryview of float32, shape (n, vocab). The cache then
         holds them."""

@@ -107,6 +107,11 @@ class Bundled:
         n = self.call("embeddings_size")
         return list(self.call("embeddings_data")[:n]) if n > 0 else []
 
+    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+        raise UsageError(
+            "ctransformers' library keeps the last token's state only, and has no mean.", remedy="pocketllama build"
+        )
+
     def score(self, tokens: list[int], threads: int) -> Any:
         # It keeps the logits of the last token only, so the tokens go in one by one.
         rows = bytearray()

@@ -6,6 +6,7 @@ faults and what this class does instead. Thread safety, prefix reuse and cancell
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -239,23 +240,32 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if not tokens:
             raise UsageError("There is nothing to evaluate: the list of tokens is empty.")
         batch = self._config.batch_size if batch_size is None else batch_size
-        workers = self.threads if threads is None or threads < 0 else threads
-        if batch < 1 or workers < 1:
-            raise UsageError(f"batch_size and threads must be at least 1, not {batch} and {workers}.")
+        workers = self._workers(threads)
+        if batch < 1:
+            raise UsageError(f"batch_size must be at least 1, not {batch}.")
         with self._turn.step():
-            n_past = len(self._context)
-            if n_past + len(tokens) > self.context_length:
-                raise ContextOverflow(
-                    f"{n_past + len(tokens)} tokens do not fit the context of {self.context_length}.",
-                    remedy="Shorten the prompt, or load the model with a larger context_length.",
-                    data={"tokens": n_past + len(tokens), "context_length": self.context_length},
-                )
+            self._check_room(len(self._context) + len(tokens))
             for chunk in self._chunks.cut(tokens):
                 if cancel():
                     raise Cancelled("Cancelled while the prompt was evaluated.")
                 # Whatever happens in there, the cache behind this point is no longer what it was.
                 self._backend.evaluate(chunk, len(self._context), workers)
                 self._context.extend(chunk)
+
+    def _workers(self, threads: int | None) -> int:
+        """The threads of a call in ctransformers' manner: None and negative numbers mean the config's."""
+        if threads == 0:
+            raise UsageError("threads must be at least 1, not 0.")
+        return self.threads if threads is None or threads < 0 else threads
+
+    def _check_room(self, n: int) -> None:
+        """ContextOverflow if `n` tokens do not fit."""
+        if n > self.context_length:
+            raise ContextOverflow(
+                f"{n} tokens do not fit the context of {self.context_length}.",
+                remedy="Shorten the prompt, or load the model with a larger context_length.",
+                data={"tokens": n, "context_length": self.context_length},
+            )
 
     def sample(
         self,
@@ -344,19 +354,34 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         )
 
     def embed(
-        self, input: str | Sequence[int], *, batch_size: int | None = None, threads: int | None = None
+        self,
+        input: str | Sequence[int],
+        *,
+        pooling: str = "last",
+        normalize: bool = False,
+        batch_size: int | None = None,
+        threads: int | None = None,
     ) -> list[float]:
-        """The embedding of a text or of token ids: the final hidden state of the last token, n_embd floats."""
+        """The embedding of a text or of token ids, n_embd floats: the final hidden state of the last token, or with
+        `pooling="mean"` the mean of all (our own library only). `normalize`: of length 1."""
+        if pooling not in ("last", "mean"):
+            raise UsageError(f'pooling is "last" or "mean", not {pooling!r:.80}.')
         tokens = self.tokenize(input) if isinstance(input, str) else check_tokens(input, self.vocab_size)
         if not tokens:
             raise UsageError("There is nothing to embed: the text has no tokens.")
         with self._turn.step():
             self._context.clear()  # the state of every token is wanted anew, whatever the cache holds
-            self._evaluate(tokens, batch_size, threads, lambda: False)
-            state: list[float] = self._backend.embedding()
+            if pooling == "last":
+                self._evaluate(tokens, batch_size, threads, lambda: False)
+                state: list[float] = self._backend.embedding()
+            else:
+                self._check_room(len(tokens))
+                state = self._backend.mean_embedding(tokens, self._workers(threads))
+                self._context.extend(tokens)
         if not state:
             raise EngineError(f"{self.library.path.name} gives no embeddings for {self._model_type} models.")
-        return state
+        length = math.hypot(*state) if normalize else 0.0
+        return [x / length for x in state] if length > 0 else state
 
     def score(self, tokens: Sequence[int]) -> Any:
         """The logits behind each of `tokens`, evaluated as a new text: float32, shape (n, vocab).

@@ -25,6 +25,7 @@ from .options import Sampling
 from .vocab import Vocab
 
 _BOS, _SPECIAL = 1, 2
+_MEAN = 1
 _KV_TYPES = ("f16", "f32", "q8_0")  # in the order of pl_kv_type
 _ERRORS: dict[int, type[PocketllamaError]] = {
     -2: UsageError,
@@ -102,6 +103,7 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "eval": ([c_void_p, POINTER(_Item), c_int64, _i32_p], c_int32),
     "hidden": ([c_void_p, _f32_p, c_int64], c_int64),
     "score": ([c_void_p, _i32_p, c_int64, _f32_p, c_int64, _i32_p], c_int32),
+    "embed": ([c_void_p, _i32_p, c_int64, c_int32, _f32_p, c_int64, _i32_p], c_int32),
     "set_threads": ([c_void_p, c_int32], c_int32),
     "sampling_defaults": ([POINTER(_Sampling)], None),
     "sampler_new": ([POINTER(_Sampling)], c_void_p),
@@ -230,6 +232,12 @@ class Own:
     def embedding(self) -> list[float]:
         out = (c_float * self.call("embedding_size"))()
         self.call("hidden", out, len(out))
+        return list(out)
+
+    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+        self._use(threads)
+        out = (c_float * self.call("embedding_size"))()
+        self.call("embed", (c_int32 * len(tokens))(*tokens), len(tokens), _MEAN, out, len(out), None)
         return list(out)
 
     def score(self, tokens: list[int], threads: int) -> Any:

@@ -102,7 +102,8 @@ def _embed(service: Service, call: Call, params: dict[str, Any]) -> dict[str, An
     engine = service.pool.get(name)
     source = params["input"]
     tokens = engine.tokenize(source) if isinstance(source, str) else source
-    return {"embedding": engine.embed(tokens), "usage": {"prompt_tokens": len(tokens)}, "model": name}
+    options = {k: params[k] for k in ("pooling", "normalize") if k in params}
+    return {"embedding": engine.embed(tokens, **options), "usage": {"prompt_tokens": len(tokens)}, "model": name}
 
 
 def _models_list(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -151,7 +152,16 @@ METHODS: dict[str, Method] = {
         lane="engine",
     ),
     "detokenize": Method(_detokenize, {"tokens": Param(p.integers, required=True), **_MODEL}, lane="engine"),
-    "embed": Method(_embed, {"input": Param(p.text_or_integers, required=True), **_MODEL}, lane="engine"),
+    "embed": Method(
+        _embed,
+        {
+            "input": Param(p.text_or_integers, required=True),
+            "pooling": Param(p.anything),
+            "normalize": Param(p.boolean),
+            **_MODEL,
+        },
+        lane="engine",
+    ),
     "models/list": Method(_models_list),
     "models/show": Method(_models_show, dict(_MODEL)),
     "models/pull": Method(_models_pull, {"model": Param(p.text, required=True)}, lane="pull"),

@@ -9,7 +9,7 @@ const result: CompletionResult = await llm.complete("Once").result();
 result.usage.completionTokens.toFixed();
 const ids: number[] = await llm.tokenize("Once", { bos: true, special: false });
 const text: string = await llm.detokenize(ids);
-(await llm.embed(text)).map((value) => value * 2);
+(await llm.embed(text, { pooling: "mean", normalize: true })).map((value) => value * 2);
 await llm.close();
 async function scoped() {
   await using scopedLlm = await load();

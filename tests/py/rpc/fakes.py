@@ -69,8 +69,8 @@ class FakeEngine:
     def decode(self, tokens: list[int]) -> str:
         return bytes(tokens).decode()
 
-    def embed(self, input: str | list[int]) -> list[float]:
-        return [float(len(input))]
+    def embed(self, input: str | list[int], *, pooling: str = "last", normalize: bool = False) -> list[float]:
+        return [1.0 if normalize else float(len(input)), *[0.5] * (pooling == "mean")]
 
     def describe(self) -> dict[str, Any]:
         return {"fake": True}

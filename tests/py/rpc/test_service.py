@@ -133,6 +133,7 @@ def test_the_small_methods(peer: Peer) -> None:
     assert peer.call("detokenize", tokens=[97]) == {"text": "a", "model": "fake"}
     assert peer.call("embed", input="ab") == {"embedding": [3.0], "usage": {"prompt_tokens": 3}, "model": "fake"}
     assert peer.call("embed", input=[5])["embedding"] == [1.0]
+    assert peer.call("embed", input=[5, 6], pooling="mean", normalize=True)["embedding"] == [1.0, 0.5]
     assert any(m["name"] == "tales" for m in peer.call("models/list")["models"])
     assert peer.call("models/show", model="tales")["architecture"] == "llama"
     status = peer.call("status")
