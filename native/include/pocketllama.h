@@ -114,6 +114,12 @@ PL_API int32_t pl_eos(pl_llm* llm);            /* the main end-of-sequence token
 PL_API int32_t pl_adds_bos(pl_llm* llm);       /* 1 if texts of this model begin with bos */
 PL_API int32_t pl_is_end(pl_llm* llm, int32_t token); /* 1 if `token` ends a generation */
 
+enum { PL_MEMORY_WEIGHTS = 0, PL_MEMORY_CACHE = 1, PL_MEMORY_ARRAYS = 2 };
+/* Bytes that the model takes: of its files (mapped ones are only as resident as they are used), of the cache (which
+ * becomes resident as it fills), of the arrays of an evaluation. What is needed is computed before it is taken, and a
+ * failure says how much that is, and how much is available. */
+PL_API int64_t pl_memory(pl_llm* llm, int32_t what);
+
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 
 enum { PL_BOS = 1, PL_SPECIAL = 2 };

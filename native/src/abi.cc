@@ -271,6 +271,21 @@ int32_t pl_is_end(pl_llm* llm, int32_t token) {
   return guarded([&] { return int32_t{engines().find(llm, "model")->tokenizer().is_end(token)}; }, failed_int);
 }
 
+int64_t pl_memory(pl_llm* llm, int32_t what) {
+  return guarded(
+      [&] {
+        const auto engine = engines().find(llm, "model");
+        const pl::EngineMemory& memory = engine->memory();
+        switch (what) {
+          case PL_MEMORY_WEIGHTS: return static_cast<int64_t>(memory.weights);
+          case PL_MEMORY_CACHE: return static_cast<int64_t>(memory.cache);
+          case PL_MEMORY_ARRAYS: return static_cast<int64_t>(memory.arrays);
+          default: fail(ErrorKind::kUsage, "%d is no kind of memory: 0 to 2 are", what);
+        }
+      },
+      failed_count);
+}
+
 // The tokenizer never changes, so text needs no lock: it can be tokenized while a long evaluation runs.
 int64_t pl_tokenize(pl_llm* llm, const char* text, int64_t n_bytes, int32_t flags, int32_t* out, int64_t capacity) {
   return guarded(

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "error.h"
+#include "memory.h"
 #include "tokenizer/vocab_data.h"
 
 namespace pl {
@@ -42,8 +43,14 @@ Engine::Engine(const std::string& path, const EngineOptions& options) {
     fail(ErrorKind::kUsage, "this model knows %lld positions, a context of %lld is not possible",
          static_cast<long long>(c.n_ctx_train), static_cast<long long>(n_ctx));
   }
+  const int64_t max_batch = std::min(kMaxBatch, n_ctx * options.n_seqs);
+  memory_.weights = model_->file.total_bytes();
+  memory_.cache = KvCache::bytes_needed(c, options.n_seqs, n_ctx, options.kv_type);
+  memory_.arrays = State::bytes_needed(c, max_batch);
+  expect_memory(memory_.cache + memory_.arrays,
+                text("a context of %lld tokens", static_cast<long long>(n_ctx * options.n_seqs)));
   cache_ = std::make_unique<KvCache>(c, options.n_seqs, n_ctx, options.kv_type);
-  state_ = std::make_unique<State>(c, std::min(kMaxBatch, n_ctx * options.n_seqs));
+  state_ = std::make_unique<State>(c, max_batch);
   rope_ = std::make_unique<RopeTables>(*model_, n_ctx);
   cached_.assign(static_cast<size_t>(options.n_seqs), 0);
   set_threads(options.threads);
@@ -111,7 +118,29 @@ void Engine::run(std::span<const Item> items, const int32_t* abort, const Use& u
   }
 }
 
+void Engine::make_room(std::span<const Item> items, bool kept) {
+  forget_results();
+  const auto count = [items](auto wanted) {
+    return static_cast<size_t>(std::count_if(items.begin(), items.end(), wanted));
+  };
+  const size_t n_logits = count([](const Item& item) { return item.wants == Wants::kLogits; });
+  const size_t n_hidden = count([](const Item& item) { return item.wants != Wants::kNothing; });
+  const auto width = static_cast<size_t>(n_vocab()), depth = static_cast<size_t>(dim());
+  const auto batch = static_cast<size_t>(state_->max_batch);
+  // Those of a chunk, then those of all.
+  struct { std::vector<float>* array; size_t floats; } const wanted[] = {
+      {&state_->logits, std::min(n_logits, batch) * width}, {&state_->hidden, std::min(n_hidden, batch) * depth},
+      {&logits_, kept ? n_logits * width : 0}, {&hidden_, kept ? n_hidden * depth : 0}};
+  size_t more = 0;
+  for (const auto& [array, floats] : wanted) more += floats > array->capacity() ? floats : 0;
+  if (more == 0) return;
+  expect_memory(more * sizeof(float), text("the results of %zu tokens", n_hidden));
+  for (const auto& [array, floats] : wanted) array->reserve(floats);
+}
+
 void Engine::eval(std::span<const Item> items, const int32_t* abort) {
+  need_model();
+  make_room(items, true);
   try {
     run(items, abort, [this](const State& state) {
       logits_.insert(logits_.end(), state.logits.begin(), state.logits.end());
@@ -124,7 +153,10 @@ void Engine::eval(std::span<const Item> items, const int32_t* abort) {
 }
 
 void Engine::score(std::span<const int32_t> tokens, float* out, const int32_t* abort) {
-  run(new_text(tokens, Wants::kLogits), abort,
+  need_model();
+  const std::vector<Item> items = new_text(tokens, Wants::kLogits);
+  make_room(items, false);
+  run(items, abort,
       [&out](const State& state) { out = std::copy(state.logits.begin(), state.logits.end(), out); });
 }
 

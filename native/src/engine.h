@@ -23,6 +23,11 @@ struct EngineOptions {
   bool vocab_only = false;
 };
 
+// Bytes: of the files (mapped ones are only as resident as they are used), of the cache, of one evaluation's arrays.
+struct EngineMemory {
+  uint64_t weights = 0, cache = 0, arrays = 0;
+};
+
 // Longer contexts are there for who asks; by default a long-context model's cache would not fit a small machine.
 constexpr int64_t kDefaultContext = 4096;
 
@@ -38,6 +43,7 @@ class Engine {
   bool has_model() const { return model_ != nullptr; }
   int64_t n_vocab() const;
   int64_t n_ctx() const { return cache_ ? cache_->n_ctx() : 0; }
+  const EngineMemory& memory() const { return memory_; }
   int64_t dim() const { return model_ ? model_->config.dim : 0; }
 
   void set_threads(int threads);
@@ -65,6 +71,8 @@ class Engine {
  private:
   void check(std::span<const Item> items) const;
   void run_chunk(std::span<const Item> chunk, const int32_t* abort);
+  // Takes the memory for what items want, of the chunks alone or also `kept`: fails before anything is computed.
+  void make_room(std::span<const Item> items, bool kept);
   // Evaluates items in chunks, and gives the State of each to `use`.
   template <typename Use>
   void run(std::span<const Item> items, const int32_t* abort, const Use& use);
@@ -74,6 +82,7 @@ class Engine {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::string architecture_;
+  EngineMemory memory_;
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<State> state_;
   std::unique_ptr<RopeTables> rope_;

@@ -1,6 +1,7 @@
 #include "forward.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "attention.h"
 #include "error.h"
@@ -171,15 +172,37 @@ void predict(const Pass& p) {
 
 }  // namespace
 
+namespace {
+
+// The arrays that have a row for each token, and its floats: one list for what is allocated and what is asked for before.
+std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config& c) {
+  const int64_t ffn = std::max(c.ffn_dim, c.expert_ffn_dim);
+  return {{&State::x, c.dim}, {&State::h, c.dim}, {&State::y, c.dim}, {&State::q, c.n_heads * c.head_dim},
+          {&State::k, c.kv_dim()}, {&State::v, c.v_dim()}, {&State::attended, c.n_heads * c.value_dim},
+          {&State::gate, ffn}, {&State::up, ffn}, {&State::router, c.n_experts}};
+}
+// The same for those of quantized activations, in blocks.
+std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(const Config& c) {
+  return {{&State::blocks, std::max(c.dim, c.n_heads * c.value_dim) / kActBlock},
+          {&State::ffn_blocks, std::max(c.ffn_dim, c.expert_ffn_dim) / kActBlock}};
+}
+
+}  // namespace
+
 State::State(const Config& c, int64_t max) : max_batch(max) {
-  const auto rows = [max](int64_t cols) { return static_cast<size_t>(max * cols); };
-  x.resize(rows(c.dim)), h.resize(rows(c.dim)), y.resize(rows(c.dim));
-  q.resize(rows(c.n_heads * c.head_dim)), k.resize(rows(c.kv_dim())), v.resize(rows(c.v_dim()));
-  attended.resize(rows(c.n_heads * c.value_dim));
-  gate.resize(rows(std::max(c.ffn_dim, c.expert_ffn_dim))), up.resize(gate.size());
-  router.resize(rows(c.n_experts)), experts.resize(static_cast<size_t>(c.n_experts));
+  for (const auto& [array, cols] : arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
+  for (const auto& [array, cols] : block_arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
+  experts.resize(static_cast<size_t>(c.n_experts));
   if (c.n_experts > 0) expert_out.resize(static_cast<size_t>(c.dim));
   positions.reserve(static_cast<size_t>(max));
+}
+
+uint64_t State::bytes_needed(const Config& c, int64_t max) {
+  int64_t floats = 1 + 2 * c.rope_dim;  // a position, and its cosines and sines for two kinds of layers
+  for (const auto& [array, cols] : arrays(c)) floats += cols;
+  int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
+  for (const auto& [array, cols] : block_arrays(c)) bytes += cols * static_cast<int64_t>(sizeof(ActBlock));
+  return static_cast<uint64_t>(max * bytes + (c.n_experts + c.dim) * static_cast<int64_t>(sizeof(float)));
 }
 
 void forward(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTables& rope, std::span<const Item> batch,

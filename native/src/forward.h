@@ -26,6 +26,8 @@ struct Item {
 // The arrays of one pass, for up to max_batch tokens; made once.
 struct State {
   State(const Config& config, int64_t max_batch);
+  // The bytes that its arrays take, and the tables of rope for such a batch; without results.
+  static uint64_t bytes_needed(const Config& config, int64_t max_batch);
 
   int64_t max_batch;
   std::vector<float> x;         // (n, dim), the residual stream

@@ -1,47 +1,15 @@
 #include "kv_cache.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__linux__)
-#include <sys/resource.h>
-#include <unistd.h>
-#endif
-
 #include "error.h"
+#include "memory.h"
 #include "quant/blocks.h"
 #include "quant/half.h"
 
 namespace pl {
-
-uint64_t available_memory() {
-  uint64_t available = UINT64_MAX;
-#if defined(__linux__)
-  if (std::FILE* f = std::fopen("/proc/meminfo", "r")) {
-    char line[128];
-    unsigned long long kib = 0;
-    while (std::fgets(line, sizeof line, f)) {
-      if (std::sscanf(line, "MemAvailable: %llu kB", &kib) == 1) available = kib * 1024;
-    }
-    std::fclose(f);
-  }
-  // What the process itself may have (prlimit --as) counts too.
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-    unsigned long long pages = 0;
-    if (std::FILE* f = std::fopen("/proc/self/statm", "r")) {
-      if (std::fscanf(f, "%llu", &pages) != 1) pages = 0;
-      std::fclose(f);
-    }
-    const uint64_t used = pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    const uint64_t most = limit.rlim_cur;
-    available = std::min(available, most > used ? most - used : 0);
-  }
-#endif
-  return available;
-}
 
 namespace {
 
@@ -94,17 +62,10 @@ KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
          static_cast<long long>(kMostQuantized), info(type).name);
   }
   key_bytes_ = row_bytes(type, c.kv_dim()), value_bytes_ = row_bytes(type, c.v_dim());
-  const uint64_t available = available_memory();
-  if (bytes_ <= available && bytes_ < static_cast<uint64_t>(INT64_MAX)) {
-    values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;
-    // calloc of this size maps zero pages, which cost nothing until they are written.
-    data_.reset(static_cast<std::byte*>(std::calloc(bytes_, 1)));
-  }
-  if (!data_) {
-    fail(ErrorKind::kOutOfMemory, "a context of %lld tokens needs %.1f MiB for its keys and values, %.1f MiB is available",
-         static_cast<long long>(n_ctx * n_seqs), static_cast<double>(bytes_) / 1048576,
-         static_cast<double>(available) / 1048576);
-  }
+  values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;
+  // calloc of this size maps zero pages, which cost nothing until they are written.
+  data_.reset(static_cast<std::byte*>(std::calloc(bytes_, 1)));
+  if (!data_) fail_memory(bytes_, "the keys and values of a context");
 }
 
 }  // namespace pl

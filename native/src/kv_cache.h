@@ -15,8 +15,7 @@ class KvCache {
   // The longest head that Q8_0 can hold: attention keeps a quantized query at hand.
   static constexpr int64_t kMostQuantized = 1024;
 
-  // `type` is F16, F32 or Q8_0; the last needs heads of whole blocks. Fails with kOutOfMemory, saying what is needed and
-  // what there is.
+  // `type` is F16, F32 or Q8_0; the last needs heads of whole blocks. Whether there is memory for it is asked before.
   KvCache(const Config& config, int64_t n_seqs, int64_t n_ctx, Type type);
 
   int64_t n_seqs() const { return n_seqs_; }
@@ -55,8 +54,5 @@ class KvCache {
   uint64_t bytes_;
   std::unique_ptr<std::byte, Free> data_;
 };
-
-// Bytes of memory that could be taken now; UINT64_MAX where the system does not say.
-uint64_t available_memory();
 
 }  // namespace pl

@@ -169,6 +169,35 @@ for room in (1 << 20, 4 << 20):
     limit(room)
     refused()
     refused(no_mmap=1)
+# Each room up to the one that is enough: what fails is said; an evaluation's arrays are asked for with the cache.
+said, room = set(), 4 << 20
+while True:
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    used = int(status["VmSize"].split()[0]) * 1024
+    limit(room)
+    llm = lib.pl_load(model.encode(), ctypes.byref(abi.options(threads=1, context_length=300)))
+    if llm:
+        break
+    kind, words = abi.error(lib)
+    assert kind == -6, (kind, words)
+    said.add(re.sub("[0-9.]+ MiB is", "… is", words))
+    room += 1 << 20
+print(said)
+needs = sum(lib.pl_memory(llm, what) for what in (1, 2))
+assert f"a context of 300 tokens needs {needs / 2**20:.1f} MiB, … is available" in said, (needs, said)
+assert lib.pl_memory(llm, 2) > 1 << 20
+# Rows of logits for every token: as many again as the model's own memory.
+wide = (abi.Item * 300)(*(abi.Item(5, 0, i, 1) for i in range(300)))
+limit(2 << 20)
+assert lib.pl_eval(llm, wide, 300, None) == -6, abi.error(lib)
+words = abi.error(lib)[1]
+assert re.search(r"results of 300 tokens needs [\\d.]+ MiB, [\\d.]+ MiB is available", words), words
+assert lib.pl_logits(llm, None, 0) == 0 and lib.pl_cached(llm, 0) == 0
+limit(64 << 20)
+assert lib.pl_eval(llm, wide, 300, None) == 0 and lib.pl_logits(llm, None, 0) == 300 * lib.pl_vocab_size(llm)
+lib.pl_free(llm)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+used = int(status["VmSize"].split()[0]) * 1024
 limit(96 << 20)
 words = refused(context_length=1 << 20)
 needed, available = (float(x) for x in re.findall(r"([\\d.]+) MiB", words))
@@ -189,6 +218,21 @@ def test_memory_that_is_refused_is_an_error(path: str, tales: Path) -> None:
         pytest.skip("takes RLIMIT_AS")
     ran = child("-c", SHORT_OF_MEMORY, path, tales)
     assert ran.returncode == 0, (ran.returncode, ran.stdout[-500:], ran.stderr[-800:])
+
+
+def test_what_a_model_takes(lib: Any, tales: Path) -> None:
+    sizes = {}
+    for kv_type, name in enumerate(("f16", "f32", "q8_0")):
+        llm = abi.load(lib, tales, context_length=512, kv_type=kv_type, n_seqs=3)
+        sizes[name] = lib.pl_memory(llm, 1)
+        assert lib.pl_memory(llm, 0) == tales.stat().st_size and lib.pl_memory(llm, 2) > 0
+        assert lib.pl_memory(llm, 3) == lib.pl_memory(llm, -1) == USAGE
+        lib.pl_free(llm)
+    with gguf.read(tales) as file:
+        values = 2 * file.metadata["llama.block_count"] * file.metadata["llama.embedding_length"]
+        values = values * file.metadata["llama.attention.head_count_kv"] // file.metadata["llama.attention.head_count"]
+    assert sizes["f16"] == 2 * values * 512 * 3 and sizes["f32"] == 2 * sizes["f16"]
+    assert sizes["q8_0"] * 64 == sizes["f16"] * 34
 
 
 PEAK = """

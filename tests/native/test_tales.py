@@ -122,6 +122,14 @@ def test_types_of_the_cache(golden: dict[str, Any]) -> None:
     assert refused.value.remedy == "pocketllama build"
 
 
+def test_memory_is_told_and_asked_for(llm: LLM) -> None:
+    memory = llm.describe()["memory"]
+    assert memory["weights"] > memory["cache"] > 0 and memory["arrays"] > 0
+    with pytest.raises(errors.OutOfMemory, match=r"needs .* is available") as refused:
+        LLM.from_pretrained("tales", context_length=2**31 - 1)
+    assert refused.value.remedy and "kv_type" in refused.value.remedy
+
+
 def test_options_of_our_own(llm: LLM) -> None:
     def text(**values: Any) -> str:
         return llm.complete("Once upon a time", max_tokens=24, seed=3, **values).text()

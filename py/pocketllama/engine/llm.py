@@ -167,7 +167,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
 
     def describe(self) -> dict[str, Any]:
         """Plain values about the loaded model, for status reports."""
-        return {
+        facts = {
             "path": self._model_path,
             "architecture": self._model_type,
             "context_length": self.context_length,
@@ -175,6 +175,9 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
             "threads": self.threads,
             "library": self.library.as_json(),
         }
+        if isinstance(self._backend, own.Own):
+            facts["memory"] = self._backend.memory()
+        return facts
 
     # ---- text and tokens -----------------------------------------------------------------------------------------
 

@@ -36,6 +36,9 @@ _ERRORS: dict[int, type[PocketllamaError]] = {
     -7: StorageError,
     -8: Cancelled,
 }
+_REMEDIES: dict[type[PocketllamaError], str] = {
+    OutOfMemory: "Ask for a shorter context (context_length, --ctx), or a smaller cache (kv_type, --kv-type q8_0)."
+}
 
 
 class _Options(Structure):
@@ -94,6 +97,7 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "vocab_size": ([c_void_p], c_int32),
     "context_length": ([c_void_p], c_int32),
     "embedding_size": ([c_void_p], c_int32),
+    "memory": ([c_void_p, c_int32], c_int64),
     "bos": ([c_void_p], c_int32),
     "adds_bos": ([c_void_p], c_int32),
     "is_end": ([c_void_p, c_int32], c_int32),
@@ -181,7 +185,12 @@ class Own:
     def _error(self, what: str = "") -> PocketllamaError:
         words = (self.lib.pl_last_error() or b"").decode(errors="replace")
         cls = _ERRORS.get(self.lib.pl_last_error_kind(), EngineError)
-        return cls(f"{what}: {words}." if what else f"{words[:1].upper()}{words[1:]}.")
+        remedy = _REMEDIES.get(cls)
+        return cls(f"{what}: {words}." if what else f"{words[:1].upper()}{words[1:]}.", remedy=remedy)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: of the files, of the cache, of the arrays of an evaluation."""
+        return {name: self.call("memory", what) for what, name in enumerate(("weights", "cache", "arrays"))}
 
     def tokenize(self, raw: bytes, bos: bool, special: bool) -> list[int]:
         flags = (_BOS if bos and self.vocab.add_bos else 0) | (_SPECIAL if special else 0)
