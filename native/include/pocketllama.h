@@ -155,6 +155,11 @@ PL_API int32_t pl_embed(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t p
 PL_API int32_t pl_cached(pl_llm* llm, int32_t seq);
 /* Forget what sequence `seq` holds from position `from` on. */
 PL_API int32_t pl_truncate(pl_llm* llm, int32_t seq, int32_t from);
+/* Take positions [keep, keep + discard) out of sequence `seq`: what it holds behind them moves down, with its keys turned to
+ * their new positions. That is not what evaluating the remaining text would give: what tokens saw in those that are gone
+ * stays in them. The first tokens of a text should be among those kept, because models rest much of their attention there.
+ * PL_UNSUPPORTED for models with learned positions; `discard` of 0 only asks that. */
+PL_API int32_t pl_shift(pl_llm* llm, int32_t seq, int32_t keep, int32_t discard);
 /* The threads of later evaluations; 0: one for each processor. */
 PL_API int32_t pl_set_threads(pl_llm* llm, int32_t threads);
 

@@ -387,6 +387,10 @@ int32_t pl_truncate(pl_llm* llm, int32_t seq, int32_t from) {
   return guarded([&] { Locked(llm)->truncate(seq, from); return int32_t{PL_OK}; }, failed_int);
 }
 
+int32_t pl_shift(pl_llm* llm, int32_t seq, int32_t keep, int32_t discard) {
+  return guarded([&] { Locked(llm)->shift(seq, keep, discard); return int32_t{PL_OK}; }, failed_int);
+}
+
 int32_t pl_set_threads(pl_llm* llm, int32_t threads) {
   return guarded([&] { Locked(llm)->set_threads(threads); return int32_t{PL_OK}; }, failed_int);
 }

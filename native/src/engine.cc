@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "memory.h"
+#include "shift.h"
 #include "tokenizer/vocab_data.h"
 
 namespace pl {
@@ -200,6 +201,17 @@ void Engine::truncate(int64_t seq, int64_t from) {
   const int64_t n = cached(seq);
   if (from < 0) fail(ErrorKind::kUsage, "position %lld is negative", static_cast<long long>(from));
   cached_[static_cast<size_t>(seq)] = std::min(n, from);
+}
+
+void Engine::shift(int64_t seq, int64_t keep, int64_t discard) {
+  const int64_t n = cached(seq);
+  if (keep < 0 || discard < 0 || discard > n || keep > n - discard) {
+    fail(ErrorKind::kUsage, "%lld tokens behind the first %lld are not in a sequence of %lld",
+         static_cast<long long>(discard), static_cast<long long>(keep), static_cast<long long>(n));
+  }
+  Ops ops(*pool_, kernels());
+  pl::shift(*model_, *cache_, *state_, ops, *rope_, seq, n, keep, discard);
+  cached_[static_cast<size_t>(seq)] = n - discard;
 }
 
 }  // namespace pl

@@ -65,6 +65,8 @@ class Engine {
 
   int64_t cached(int64_t seq) const;
   void truncate(int64_t seq, int64_t from);
+  // See shift.h.
+  void shift(int64_t seq, int64_t keep, int64_t discard);
   // Forgets what sequence 0 holds, and the last results: the next text begins with nothing of this one.
   void reset();
 

@@ -63,7 +63,7 @@ RopeTables::RopeTables(const Model& model, int64_t n_ctx) : half_(model.config.r
   if (c.rope_base_local > 0) tables_.push_back({plain(static_cast<double>(c.rope_base_local)), {}, {}});
 }
 
-void RopeTables::prepare(std::span<const int32_t> positions) {
+void RopeTables::prepare(std::span<const int32_t> positions, double magnitude) {
   const size_t half = static_cast<size_t>(half_);
   for (Table& table : tables_) {
     table.cos.resize(positions.size() * half);
@@ -71,8 +71,8 @@ void RopeTables::prepare(std::span<const int32_t> positions) {
     for (size_t i = 0; i < positions.size(); ++i) {
       for (size_t j = 0; j < half; ++j) {
         const double angle = static_cast<double>(positions[i]) * table.frequencies[j];
-        table.cos[i * half + j] = static_cast<float>(std::cos(angle) * magnitude_);
-        table.sin[i * half + j] = static_cast<float>(std::sin(angle) * magnitude_);
+        table.cos[i * half + j] = static_cast<float>(std::cos(angle) * magnitude);
+        table.sin[i * half + j] = static_cast<float>(std::sin(angle) * magnitude);
       }
     }
   }

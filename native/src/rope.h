@@ -16,7 +16,9 @@ class RopeTables {
   RopeTables(const Model& model, int64_t n_ctx);
 
   // Computes the tables for these positions.
-  void prepare(std::span<const int32_t> positions);
+  void prepare(std::span<const int32_t> positions) { prepare(positions, magnitude_); }
+  // … for turning further, by `by` positions, what was turned before: magnitudes are in it already.
+  void prepare_turn(int32_t by) { prepare({&by, 1}, 1.0); }
 
   // (rope_dim / 2) values for the i-th of them, in a layer that slides or does not.
   const float* cos(int64_t i, bool slides) const { return tables_[local(slides)].cos.data() + i * half_; }
@@ -28,6 +30,7 @@ class RopeTables {
     std::vector<float> cos, sin;      // (n, rope_dim / 2)
   };
 
+  void prepare(std::span<const int32_t> positions, double magnitude);
   size_t local(bool slides) const { return slides && tables_.size() > 1 ? 1 : 0; }
 
   int64_t half_;

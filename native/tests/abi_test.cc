@@ -72,6 +72,7 @@ void use_shared_model(Shared& s, int me, int round) {
   THREAD_CHECK(pl_cached(s.model, me + 1) <= 3);
   THREAD_CHECK(ok_or(pl_embed(s.model, s.tokens.data(), 2, me % 2, row.data(), static_cast<int64_t>(row.size()), &s.abort),
                      PL_CANCELLED));
+  THREAD_CHECK(ok_or(pl_shift(s.model, me + 1, 1, 1), PL_USAGE));
   THREAD_CHECK(pl_truncate(s.model, me + 1, round % 3) == PL_OK);
   if (me == 1) THREAD_CHECK(pl_set_threads(s.model, 1 + round % 2) == PL_OK);
   if (me == 2) __atomic_store_n(&s.abort, round % 2, __ATOMIC_RELAXED);
@@ -174,6 +175,7 @@ void test_arguments(const char* path) {
     refused(pl_score(none, ids.data(), 1, floats.data(), room, nullptr), "scoring by nothing");
     refused(pl_embed(none, ids.data(), 1, PL_MEAN, floats.data(), room, nullptr), "embedding by nothing");
     refused(pl_sample(none, sampler, -1, nullptr, 0), "sampling from nothing");
+    refused(pl_shift(none, 0, 0, 0), "the cache of nothing");
     refused(pl_set_threads(none, 1), "the threads of nothing"), refused(pl_truncate(none, 0, 0), "the cache of nothing");
     CHECK(!ctransformers_llm_batch_eval(none, ids.data(), 1, 0, 8, 1));
     CHECK(ctransformers_llm_logits_data(none) == nullptr);
@@ -193,6 +195,9 @@ void test_arguments(const char* path) {
       refused(pl_sample(llm, sampler, n, ids.data(), n ? n : -1), "a wrong row and history");
       if (n) refused(pl_cached(llm, n), "a wrong sequence");
       refused(pl_truncate(llm, n ? n : 7, 0), "a wrong sequence");
+      refused(pl_shift(llm, n ? n : 7, 0, 0), "a wrong sequence");
+      refused(pl_shift(llm, 0, n ? n : 1, n ? 0 : INT_MAX), "tokens that are not there");
+      refused(pl_shift(llm, 0, 0, n ? n : 2), "more than there is");
       if (n != 0) CHECK(!ctransformers_llm_batch_eval(llm, ids.data(), n, 0, 8, 1));
       CHECK(!ctransformers_llm_batch_eval(llm, ids.data(), 1, n ? n : 1, 8, 1));
       CHECK(n > 0 || !ctransformers_llm_batch_eval(llm, ids.data(), 1, 0, n, 1));

@@ -67,7 +67,7 @@ class Sweep:
             "config": abi.Config(64, 0, True, False), "row": -1, "token": 5,
             "batch_size": 8, "n_tokens": 2, "n_last": 2, "top_k": 40, "top_p": 0.9, "temperature": 0.8, "threads": 1,
             "repetition_penalty": 1.1, "seed": 1, "n": 2, "seq": 0, "from": 0, "flags": 0, "pooling": 1, "what": 1,
-            "n_past": 0, "add_bos": True,
+            "n_past": 0, "add_bos": True, "keep": 1, "discard": 1,
         }  # fmt: skip
         if name == "out":
             return {"char*": self.bytes, "float*": self.floats, "pl_sampling*": abi.Sampling()}.get(words, self.out)

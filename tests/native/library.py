@@ -54,6 +54,7 @@ class Library:
             "pl_logits": (c_int64, [c_void_p, POINTER(c_float), c_int64]),
             "pl_score": (c_int32, [c_void_p, POINTER(c_int32), c_int64, POINTER(c_float), c_int64, POINTER(c_int32)]),
             "pl_set_threads": (c_int32, [c_void_p, c_int32]),
+            "pl_shift": (c_int32, [c_void_p, c_int32, c_int32, c_int32]),
         }
         for name, (result, arguments) in signatures.items():
             function = getattr(lib, name)
@@ -115,6 +116,9 @@ class Model:
             rows.append(self.eval([(int(tokens[i]), seq, i) for i in range(at, at + size)]))
             at += size
         return np.concatenate(rows)
+
+    def shift(self, seq: int, keep: int, discard: int) -> None:
+        self._check(self._lib.pl_shift(self._handle, seq, keep, discard))
 
     def set_threads(self, n: int) -> None:
         self._check(self._lib.pl_set_threads(self._handle, n))

@@ -106,6 +106,33 @@ def test_pieces_company_and_threads_change_no_bit(
 
 
 @every_case
+def test_a_shifted_context(library: Library, case: Case, tmp_path: Path) -> None:
+    """With one layer's attention alone, keys and values depend on their own token only: then what was shifted is what is
+    computed anew. So every layer's way to turn is seen, and every type of the cache."""
+    keep, discard, new = 3, 20, 5
+    prompt = case.prompt()
+    rest = np.concatenate([prompt[:keep], prompt[keep + discard :]])
+    kinds = {"f32": F32_CACHE, "f16": F16_CACHE} | ({"q8_0": Q8_0_CACHE} if takes_q8_0(case) else {})
+    outputs = [f"blk.{i}.attn_output.weight" for i in range(case.n_layers)]
+    for i in range(min(case.n_layers, 6)):  # the kinds of layers take turns, in six at most
+        tensors = {n: t * 0 if n in outputs and n != outputs[i] else t for n, t in case.tensors().items()}
+        path = write(tmp_path / "one.gguf", case.arch, case.metadata, tensors)
+        for kv, tolerance in kinds.items():
+            with library.load(path, n_ctx=case.n_ctx, n_seqs=2, kv=kv) as model:
+                fresh = model.score(rest)[-new:]
+                model.chunks(prompt[:-new], [N_PROMPT - new], seq=1)
+                if "position_embd.weight" in tensors:
+                    with pytest.raises(NativeError, match="learn what each position is") as refused:
+                        model.shift(1, keep, 0)
+                    assert refused.value.kind == -5
+                    continue
+                model.shift(1, keep, discard)
+                at = len(rest) - new
+                shifted = model.eval([(int(t), 1, at + j) for j, t in enumerate(rest[at:])])
+                assert away(shifted, fresh) <= tolerance, (i, kv)
+
+
+@every_case
 def test_every_tensor_is_used(library: Library, goldens: dict[str, F32], case: Case, tmp_path: Path) -> None:
     """Without one the file does not load, or gives other logits; one too many is not passed over."""
     tensors = case.tensors()

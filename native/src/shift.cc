@@ -1,0 +1,45 @@
+#include "shift.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "error.h"
+
+namespace pl {
+
+void shift(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTables& rope, int64_t seq, int64_t n,
+           int64_t keep, int64_t discard) {
+  const Config& c = model.config;
+  const Kernels& k = ops.kernels();
+  if (model.weights.position_embd) {
+    fail(ErrorKind::kUnsupported,
+         "%s models learn what each position is: their context cannot be shifted, only evaluated again",
+         c.architecture.c_str());
+  }
+  const int64_t moved = n - keep - discard;
+  if (discard == 0) return;
+  if (c.rope != Rope::kNone) rope.prepare_turn(-static_cast<int32_t>(discard));
+  const auto turn = c.rope == Rope::kInterleaved ? k.rope_interleaved : k.rope_halves;
+  for (int64_t layer = 0; layer < c.n_layers; ++layer) {
+    const auto down = [&](std::byte* to, const std::byte* from, int64_t row_bytes) {
+      std::memmove(to, from, static_cast<size_t>(moved * row_bytes));
+    };
+    down(cache.key(layer, seq, keep), cache.key(layer, seq, keep + discard), cache.key_bytes());
+    down(cache.value(layer, seq, keep), cache.value(layer, seq, keep + discard), cache.value_bytes());
+    if (!c.turns(layer)) continue;
+    const float *cos = rope.cos(0, c.slides(layer)), *sin = rope.sin(0, c.slides(layer));
+    for (int64_t at = 0; at < moved; at += state.max_batch) {
+      ops.pool().parallel_for(std::min(state.max_batch, moved - at), 4, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          std::byte* const row = cache.key(layer, seq, keep + at + i);
+          float* const heads = state.k.data() + i * c.kv_dim();
+          cache.unpack(k, row, heads, c.kv_dim());
+          for (int64_t head = 0; head < c.n_kv_heads; ++head) turn(heads + head * c.head_dim, cos, sin, c.rope_dim);
+          cache.pack(k, heads, row, c.kv_dim());
+        }
+      });
+    }
+  }
+}
+
+}  // namespace pl
