@@ -6,7 +6,7 @@ import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
 const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal"];
-const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "signal"];
+const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "signal"];
 
 /**
  * Start a runner for a model and wait until the model is on this machine; a remote one is fetched.
@@ -67,11 +67,12 @@ export class Llm {
   complete(prompt, options = {}) {
     if (typeof prompt !== "string") throw new TypeError(`complete() takes a prompt, not ${describe(prompt)}.`);
     checkOptions("complete", options, COMPLETE_OPTIONS);
-    const { maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, signal } = options;
+    const { maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep, signal } = options;
     // What is undefined is left out by JSON, and the runner's default holds.
     const params = {
       prompt, model: this.model, max_tokens: maxTokens, temperature, top_k: topK, top_p: topP,
       repetition_penalty: repetitionPenalty, last_n_tokens: lastNTokens, seed, stop: typeof stop === "string" ? [stop] : stop,
+      context_shift: contextShift, keep,
     };
     return new Completion(async (stream, onProgress) => {
       const runner = await this.#ready(signal);

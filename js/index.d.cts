@@ -48,6 +48,10 @@ export interface CompleteOptions {
   seed?: number;
   /** End before this text, or the first of these. */
   stop?: string | string[];
+  /** Where the context is full, forget its older half and go on, in place of ending. */
+  contextShift?: boolean;
+  /** How many tokens at the start of the context are not forgotten then. */
+  keep?: number;
   /** Stops the completion; what waits for it rejects with the signal's reason (an AbortError by default). */
   signal?: AbortSignal;
 }

@@ -274,6 +274,8 @@ VERBS: dict[str, Verb] = {
             Option("seed", ("--seed",), int, "one seed, one text; -1 for a new one each time (-1)", "S"),
             Option("stop", ("--stop",), list, "end before this text; may be given several times", "TEXT"),
             _CTX,
+            Option("context_shift", ("--context-shift",), bool, "a full context forgets its older half, and goes on"),
+            Option("keep", ("--keep",), int, "… but not the first N tokens of it (4)", "N"),
             Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N"),
             *_LOADING,
             Option("model_type", ("--model-type",), str, "for GGML files of 2023: llama, gptj, gpt2, …", "TYPE"),

@@ -107,8 +107,8 @@ def test_pieces_company_and_threads_change_no_bit(
 
 @every_case
 def test_a_shifted_context(library: Library, case: Case, tmp_path: Path) -> None:
-    """With one layer's attention alone, keys and values depend on their own token only: then what was shifted is what is
-    computed anew. So every layer's way to turn is seen, and every type of the cache."""
+    """With one layer's attention alone, keys and values depend on their own token only: then what was shifted is what
+    is computed anew. So every layer's way to turn is seen, and every type of the cache."""
     keep, discard, new = 3, 20, 5
     prompt = case.prompt()
     rest = np.concatenate([prompt[:keep], prompt[keep + discard :]])

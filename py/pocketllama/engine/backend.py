@@ -28,6 +28,10 @@ class Backend(Protocol):
     def evaluate(self, tokens: list[int], n_past: int, threads: int) -> None:
         """Evaluate `tokens` behind the first `n_past` of the cache; the logits behind the last are kept."""
 
+    def shift(self, keep: int, discard: int) -> None:
+        """Take `discard` tokens behind the first `keep` out of the cache; what is behind them moves down. 0 only asks
+        whether this model can do that: UsageError or ModelInvalid if not."""
+
     def sampler(self, options: Sampling) -> Any:
         """The state of one request's choices, with its own stream of random numbers."""
 

@@ -78,6 +78,9 @@ class Bundled:
         if not self.call("batch_eval", ids, len(tokens), n_past, max(len(tokens), 64), threads):
             raise EngineError(f"The library failed to evaluate {len(tokens)} tokens behind {n_past}.")
 
+    def shift(self, keep: int, discard: int) -> None:
+        raise UsageError("ctransformers' library cannot shift a context.", remedy="pocketllama build")
+
     def sampler(self, options: Sampling) -> tuple[Sampling, random.Random]:
         for field in fields(options):
             if field.name not in _KNOWN and getattr(options, field.name) != field.default:

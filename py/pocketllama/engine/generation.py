@@ -86,6 +86,7 @@ class Generation:
         self._started = self._prompt_done = self._ended = 0.0
         self._first_token = 0.0
         self._evaluated = 0
+        self._fed = 0  # how much of the history went into the cache
         if not self._history:
             raise UsageError("The prompt is empty: the model has no token to begin from.")
         if self._n_prompt > llm.context_length:
@@ -93,6 +94,11 @@ class Generation:
                 f"The prompt has {self._n_prompt} tokens, the context holds {llm.context_length}.",
                 remedy="Shorten the prompt, or load the model with a larger context_length.",
                 data={"prompt_tokens": self._n_prompt, "context_length": llm.context_length},
+            )
+        if options.context_shift and options.keep > llm.context_length - 2:
+            raise UsageError(
+                f"keep is {options.keep}: of a context of {llm.context_length}, nothing would be left to forget.",
+                remedy="Keep fewer tokens, or load the model with a larger context_length.",
             )
         self._iterator = self._run()
 
@@ -156,6 +162,9 @@ class Generation:
         """The new token ids. Sets the reason for the end, and the times."""
         llm, options = self._llm, self._options
         sampler = llm.sampler(options)
+        if options.context_shift:
+            with llm._turn.step():
+                llm._backend.shift(0, 0)  # said now, and not when the context is full
         self._started = time.monotonic()
         try:
             while True:
@@ -184,7 +193,7 @@ class Generation:
                 self._ended = time.monotonic()
                 yield token
                 # The last token is never evaluated: nothing comes behind it.
-                full = len(self._history) > llm.context_length
+                full = len(self._history) > llm.context_length and not options.context_shift
                 if full or (self._bounded and len(self._generated) >= options.max_tokens):
                     self._reason = "length"
                     return
@@ -194,7 +203,20 @@ class Generation:
     def _restore(self) -> None:
         """Make the model's context this generation's history, evaluating only what differs; the caller has the turn."""
         llm, history = self._llm, self._history
-        context = llm._context
+        if llm._shifter is not self:
+            self._fed = self._shared()
+            llm._truncate(self._fed)
+        missing = history[self._fed :]
+        self._evaluated += 0 if self._generated else len(missing)
+        # A shift depends on the history alone: a generation that has lost its cache goes through the same ones again.
+        keep = self._options.keep if self._options.context_shift else None
+        llm._evaluate(missing, self._batch_size, self._threads, self._cancel, keep)
+        self._fed = len(history)
+        llm._shifter = self if llm._clean is not None else None
+
+    def _shared(self) -> int:
+        """How much of the history is in the cache already."""
+        context, history = self._llm._context[: self._llm._clean], self._history
         shared = 0
         if context == history[: len(context)]:
             shared = len(context)  # the ordinary case: everything is there but the newest token
@@ -202,8 +224,4 @@ class Generation:
             while shared < min(len(context), len(history)) and context[shared] == history[shared]:
                 shared += 1
         # The logits of the last token are wanted, so at least that one is evaluated.
-        shared = min(shared, len(history) - 1)
-        del context[shared:]
-        missing = history[shared:]
-        self._evaluated += 0 if self._generated else len(missing)
-        llm._evaluate(missing, self._batch_size, self._threads, self._cancel)
+        return min(shared, len(history) - 1)

@@ -48,7 +48,11 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         """
         # What __del__ and close() look at must be there before anything can fail.
         self._backend: Any = None
-        self._context: list[int] = []
+        self._context: list[int] = []  # the tokens in the cache
+        # After a shift, what the cache holds from `_clean` on is not what evaluating these tokens would give: it is of
+        # use to the generation that shifted it, `_shifter`, as long as nobody else comes by.
+        self._clean: int | None = None
+        self._shifter: object = None
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
         self._chunks = Chunks()
@@ -237,9 +241,15 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         self._evaluate(check_tokens(tokens, self.vocab_size), batch_size, threads, lambda: False)
 
     def _evaluate(
-        self, tokens: list[int], batch_size: int | None, threads: int | None, cancel: Callable[[], bool]
+        self,
+        tokens: list[int],
+        batch_size: int | None,
+        threads: int | None,
+        cancel: Callable[[], bool],
+        keep: int | None = None,
     ) -> None:
-        """`eval` for checked ids, in chunks between which `cancel` is asked; Cancelled leaves a valid context."""
+        """`eval` for checked ids, in chunks between which `cancel` is asked; Cancelled leaves a valid context. With
+        `keep`, a full context forgets the older half of what is behind its first `keep` tokens."""
         if not tokens:
             raise UsageError("There is nothing to evaluate: the list of tokens is empty.")
         batch = self._config.batch_size if batch_size is None else batch_size
@@ -247,13 +257,31 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if batch < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch}.")
         with self._turn.step():
-            self._check_room(len(self._context) + len(tokens))
+            self._shifter = None
+            if keep is None:
+                self._check_room(len(self._context) + len(tokens))
             for chunk in self._chunks.cut(tokens):
-                if cancel():
-                    raise Cancelled("Cancelled while the prompt was evaluated.")
-                # Whatever happens in there, the cache behind this point is no longer what it was.
-                self._backend.evaluate(chunk, len(self._context), workers)
-                self._context.extend(chunk)
+                while chunk:
+                    if cancel():
+                        raise Cancelled("Cancelled while the prompt was evaluated.")
+                    if keep is not None and len(self._context) == self.context_length:
+                        self._shift(keep)
+                    part = chunk[: self.context_length - len(self._context)]
+                    # Whatever happens in there, the cache behind this point is no longer what it was.
+                    self._backend.evaluate(part, len(self._context), workers)
+                    self._context.extend(part)
+                    chunk = chunk[len(part) :]
+
+    def _shift(self, keep: int) -> None:
+        discard = (len(self._context) - keep) // 2
+        self._backend.shift(keep, discard)
+        del self._context[keep : keep + discard]
+        self._clean = keep
+
+    def _truncate(self, n: int) -> None:
+        """Forget the context behind its first `n` tokens, which are clean."""
+        del self._context[n:]
+        self._clean = None
 
     def _workers(self, threads: int | None) -> int:
         """The threads of a call in ctransformers' manner: None and negative numbers mean the config's."""
@@ -306,7 +334,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     def reset(self) -> None:
         """Forget the context."""
         with self._turn.step():
-            self._context.clear()  # what the library holds behind position 0 is never looked at
+            self._truncate(0)  # what the library holds behind position 0 is never looked at
 
     def generate(self, tokens: Sequence[int], **options: Any) -> Generator[int, None, None]:
         """New tokens after `tokens`, until the model ends its text or the context is full. Options as in `__call__`."""
@@ -373,7 +401,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if not tokens:
             raise UsageError("There is nothing to embed: the text has no tokens.")
         with self._turn.step():
-            self._context.clear()  # the state of every token is wanted anew, whatever the cache holds
+            self._truncate(0)  # the state of every token is wanted anew, whatever the cache holds
             if pooling == "last":
                 self._evaluate(tokens, batch_size, threads, lambda: False)
                 state: list[float] = self._backend.embedding()
@@ -395,7 +423,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if not 0 < len(ids) <= self.context_length:
             raise ContextOverflow(f"From 1 to {self.context_length} tokens can be scored, not {len(ids)}.")
         with self._turn.step():
-            self._context.clear()
+            self._truncate(0)
             scores = self._backend.score(ids, self.threads)
             self._context.extend(ids)
         try:

@@ -40,6 +40,8 @@ class Sampling:
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
+    context_shift: bool = False  # a full context forgets its older half, and the text goes on in place of ending
+    keep: int = 4  # … but not this many tokens at its start: models rest much of their attention there
 
     def __post_init__(self) -> None:
         _whole("max_tokens", self.max_tokens, 0, 2**31 - 1)
@@ -54,6 +56,9 @@ class Sampling:
         _whole("dry_allowed_length", self.dry_allowed_length, 0, 2**31 - 1)
         if self.mirostat not in (0, 2):
             raise UsageError(f"mirostat is 0 (off) or 2, not {self.mirostat!r:.80}.")
+        if not isinstance(self.context_shift, bool):
+            raise UsageError(f"context_shift must be true or false, not {self.context_shift!r:.80}.")
+        _whole("keep", self.keep, 0, 2**31 - 1)
         object.__setattr__(self, "logit_bias", _check_bias(self.logit_bias))
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(s, str) for s in stop):

@@ -108,6 +108,7 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "hidden": ([c_void_p, _f32_p, c_int64], c_int64),
     "score": ([c_void_p, _i32_p, c_int64, _f32_p, c_int64, _i32_p], c_int32),
     "embed": ([c_void_p, _i32_p, c_int64, c_int32, _f32_p, c_int64, _i32_p], c_int32),
+    "shift": ([c_void_p, c_int32, c_int32, c_int32], c_int32),
     "set_threads": ([c_void_p, c_int32], c_int32),
     "sampling_defaults": ([POINTER(_Sampling)], None),
     "sampler_new": ([POINTER(_Sampling)], c_void_p),
@@ -230,6 +231,9 @@ class Own:
         last = len(tokens) - 1
         items = (_Item * len(tokens))(*(_Item(token, 0, n_past + i, i == last) for i, token in enumerate(tokens)))
         self.call("eval", items, len(items), None)
+
+    def shift(self, keep: int, discard: int) -> None:
+        self.call("shift", 0, keep, discard)
 
     def sampler(self, options: Sampling) -> _Sampler:
         return _Sampler(self, options)
