@@ -58,7 +58,7 @@ def test_what_else_runs_changes_nothing() -> None:
                 llm.eval([5])  # behind what the generation has in the cache
         assert stream.result().tokens == alone.tokens
     with load() as llm:
-        llm._chunks.LARGEST = llm._chunks.FIRST = llm._chunks._size = 7
+        llm._chunks.LARGEST = llm._chunks.size = 7
         assert complete(llm, context_shift=True).tokens == alone.tokens
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, ContextOverflow, UsageError
 from .options import Completion, Sampling, Timings
-from .text import StopStrings, Utf8Stream
+from .text import TextOut
 
 if TYPE_CHECKING:
     from .llm import LLM
@@ -29,6 +29,23 @@ def sampling_of(config: Any, **values: Any) -> Sampling:
     return Sampling.of(**merged)
 
 
+def check_prompt(n: int, context_length: int, options: Sampling) -> None:
+    """UsageError, or ContextOverflow, for a prompt of `n` tokens that cannot be continued."""
+    if n == 0:
+        raise UsageError("The prompt is empty: the model has no token to begin from.")
+    if n > context_length:
+        raise ContextOverflow(
+            f"The prompt has {n} tokens, the context holds {context_length}.",
+            remedy="Shorten the prompt, or load the model with a larger context_length.",
+            data={"prompt_tokens": n, "context_length": context_length},
+        )
+    if options.context_shift and options.keep > context_length - 2:
+        raise UsageError(
+            f"keep is {options.keep}: of a context of {context_length}, nothing would be left to forget.",
+            remedy="Keep fewer tokens, or load the model with a larger context_length.",
+        )
+
+
 class Chunks:
     """Cuts a prompt into chunks that each take about `SLICE_S`, so that a cancellation is heard in time.
 
@@ -39,20 +56,23 @@ class Chunks:
     FIRST, LARGEST = 32, 512
 
     def __init__(self) -> None:
-        self._size = self.FIRST
+        self.size = self.FIRST
 
     def cut(self, tokens: list[int]) -> Iterator[list[int]]:
         at = 0
         while at < len(tokens):
-            chunk = tokens[at : at + self._size]
+            chunk = tokens[at : at + self.size]
             started = time.monotonic()
             yield chunk
-            if len(chunk) == self._size:  # the last, shorter one says little
-                speed = len(chunk) / max(time.monotonic() - started, 1e-6)
-                wanted = int(speed * self.SLICE_S)
-                # At most double or halve: one slow chunk on a busy machine is no reason to crawl.
-                self._size = max(1, min(self.LARGEST, max(self._size // 2, min(self._size * 2, wanted))))
+            self.learn(len(chunk), time.monotonic() - started)
             at += len(chunk)
+
+    def learn(self, n: int, seconds: float) -> None:
+        """So many tokens took so long."""
+        if n >= self.size:  # the last, shorter chunk says little
+            wanted = int(n / max(seconds, 1e-6) * self.SLICE_S)
+            # At most double or halve: one slow chunk on a busy machine is no reason to crawl.
+            self.size = max(1, min(self.LARGEST, max(self.size // 2, min(self.size * 2, wanted))))
 
 
 class Generation:
@@ -80,26 +100,14 @@ class Generation:
         self._history = [*llm._context, *prompt] if keep_context else list(prompt)
         self._n_prompt = len(self._history)
         self._bounded = bounded
-        self._pieces: list[str] = []
+        self._out = TextOut(options.stop)
         self._generated: list[int] = []
         self._reason = "cancelled"  # true of a generation that is abandoned
         self._started = self._prompt_done = self._ended = 0.0
         self._first_token = 0.0
         self._evaluated = 0
         self._fed = 0  # how much of the history went into the cache
-        if not self._history:
-            raise UsageError("The prompt is empty: the model has no token to begin from.")
-        if self._n_prompt > llm.context_length:
-            raise ContextOverflow(
-                f"The prompt has {self._n_prompt} tokens, the context holds {llm.context_length}.",
-                remedy="Shorten the prompt, or load the model with a larger context_length.",
-                data={"prompt_tokens": self._n_prompt, "context_length": llm.context_length},
-            )
-        if options.context_shift and options.keep > llm.context_length - 2:
-            raise UsageError(
-                f"keep is {options.keep}: of a context of {llm.context_length}, nothing would be left to forget.",
-                remedy="Keep fewer tokens, or load the model with a larger context_length.",
-            )
+        check_prompt(self._n_prompt, llm.context_length, options)
         self._iterator = self._run()
 
     def __iter__(self) -> Iterator[str]:
@@ -118,18 +126,14 @@ class Generation:
         with self._llm._turn.step(self):
             for _ in self._iterator:
                 pass
-        decode_s = self._ended - self._first_token if len(self._generated) > 1 else 0.0
+        n = len(self._generated)
         return Completion(
-            text="".join(self._pieces),
+            text=self._out.text,
             finish_reason=self._reason,
             prompt_tokens=self._n_prompt,
-            completion_tokens=len(self._generated),
-            timings=Timings(
-                prompt_ms=max(0.0, self._prompt_done - self._started) * 1e3,
-                decode_ms=decode_s * 1e3,
-                first_token_ms=max(0.0, self._first_token - self._started) * 1e3,
-                prompt_tokens_evaluated=self._evaluated,
-                tokens_per_second=(len(self._generated) - 1) / decode_s if decode_s > 0 else 0.0,
+            completion_tokens=n,
+            timings=Timings.between(
+                self._started, self._prompt_done, self._first_token, self._ended, self._evaluated, n
             ),
             tokens=tuple(self._generated),
         )
@@ -141,21 +145,14 @@ class Generation:
     # ---- the loop ------------------------------------------------------------------------------------------------
 
     def _run(self) -> Generator[str, None, None]:
-        decoder, stops = Utf8Stream(), StopStrings(self._options.stop)
         with closing(self.tokens()) as tokens:  # an abandoned stream gives up its turn now, not at some collection
             for token in tokens:
-                text = stops.feed(decoder.feed(self._llm.piece(token)))
-                if text:
-                    self._pieces.append(text)
+                if text := self._out.feed(self._llm.piece(token)):
                     yield text
-                if stops.found:
+                if self._out.stopped:
                     self._reason = "stop"
                     return
-        rest = stops.feed(decoder.flush())
-        if not stops.found:
-            rest += stops.flush()
-        if rest:
-            self._pieces.append(rest)
+        if rest := self._out.flush():
             yield rest
 
     def tokens(self) -> Generator[int, None, None]:

@@ -12,13 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, UsageError
+from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, PocketllamaError, UsageError
 from . import bundled, cpu, files, native, own
 from .backend import Backend
+from .batch import Batch
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
 from .turn import Turn
+
+MAX_SEQS = 1024
 
 
 class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
@@ -39,12 +42,14 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         config: Any = None,
         lib: str | None = None,
         kv_type: str = "f16",
+        n_seqs: int = 0,
     ) -> None:
         """Load the model file at `model_path`.
 
         `model_type` is needed only for the GGML files of 2023. `config` is a `ctransformers.Config`; `lib` a library's
         path or one of "avx2", "avx", "basic" (see `native.find`). `kv_type`, of our own library only, is what its cache
-        holds: "f16", "f32", or "q8_0", which takes little more than half of the memory of "f16".
+        holds: "f16", "f32", or "q8_0", which takes little more than half of the memory of "f16"; and `n_seqs` is how
+        many texts `complete_batch` and `batch` can decode together, each with a context of its own in memory.
         """
         # What __del__ and close() look at must be there before anything can fail.
         self._backend: Any = None
@@ -53,24 +58,33 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         # use to the generation that shifted it, `_shifter`, as long as nobody else comes by.
         self._clean: int | None = None
         self._shifter: object = None
+        self._logits_lost = False  # a batch's have taken the place of those behind the context
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
         self._chunks = Chunks()
 
         self.library = native.find(lib)
         self.file = files.inspect(Path(model_path), self.library, model_type)
-        self._backend = self._open(model_type, kv_type)
+        self._backend = self._open(model_type, kv_type, n_seqs)
+        self.n_seqs = n_seqs
+        self._free_seqs = list(range(1, n_seqs + 1))  # sequence 0 is that of single generations
         self._model_type = self._backend.architecture
         self.vocab = self._backend.vocab
 
-    def _open(self, model_type: str | None, kv_type: str) -> Backend:
+    def _open(self, model_type: str | None, kv_type: str, n_seqs: int) -> Backend:
         """The model in the library: through our own functions where it has them."""
+        if not isinstance(n_seqs, int) or not 0 <= n_seqs <= MAX_SEQS:
+            raise UsageError(f"n_seqs must be a whole number from 0 to {MAX_SEQS}, not {n_seqs!r:.80}.")
         n_ctx = self.file.context_length(self._config.context_length)
         if self.file.vocab and own.speaks(lib := native.load(self.library)):
             self.library = own.identify(self.library, lib)
-            return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap, kv_type=kv_type)
+            return own.Own(lib, self.file.path, n_ctx, mmap=self._config.mmap, kv_type=kv_type, n_seqs=1 + n_seqs)
         if kv_type != "f16":
             raise UsageError(f"ctransformers' library knows no cache of {kv_type!r:.80}.", remedy="pocketllama build")
+        if n_seqs:
+            raise UsageError(
+                "ctransformers' library has one sequence, and n_seqs must be 0.", remedy="pocketllama build"
+            )
         self.file.check_memory(n_ctx)
         return bundled.Bundled(self.library, self.file, model_type, self._config)
 
@@ -96,6 +110,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         config: Any = None,
         progress: Any = None,
         kv_type: str = "f16",
+        n_seqs: int = 0,
         **options: Any,
     ) -> LLM:
         """Load a model by name: `tales`, an alias, `hf:owner/repo[:quant]`, an https URL or a path.
@@ -115,7 +130,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         if alias := models.aliases().get(name_or_path):  # better said before a gigabyte has been fetched
             files.check_architecture(alias.name, alias.architecture, native.find(lib))
         model = models.pull(name_or_path, progress=progress)
-        return cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type)
+        return cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type, n_seqs=n_seqs)
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
@@ -270,6 +285,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
                     # Whatever happens in there, the cache behind this point is no longer what it was.
                     self._backend.evaluate(part, len(self._context), workers)
                     self._context.extend(part)
+                    self._logits_lost = False
                     chunk = chunk[len(part) :]
 
     def _shift(self, keep: int) -> None:
@@ -329,6 +345,9 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         """The next token; the caller has the turn."""
         if not self._context:
             raise UsageError("There is nothing to sample from: no token has been evaluated yet.")
+        if self._logits_lost:
+            self._backend.evaluate(self._context[-1:], len(self._context) - 1, self.threads)
+            self._logits_lost = False
         return int(self._backend.choose(sampler, self._context))
 
     def reset(self) -> None:
@@ -370,6 +389,45 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
             options = Sampling.of(**values)
         tokens = self.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, self.vocab_size)
         return Generation(self, tokens, options, cancel=cancel)
+
+    def batch(self) -> Batch:
+        """Many generations that are decoded together; see `Batch`."""
+        return Batch(self)
+
+    def complete_batch(
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        options: Sampling | Sequence[Sampling] | None = None,
+        *,
+        on_piece: Callable[[int, str], object] = lambda index, piece: None,
+        return_errors: bool = False,
+        **values: Any,
+    ) -> list[Any]:
+        """Complete many prompts, `n_seqs` of them at a time, each exactly as `complete` would by itself.
+
+        `options`, or its fields as keywords, hold for all; or it is a list, one for each. `on_piece` gets a prompt's
+        index and the next piece of its text. The completions, in order. What goes wrong with one prompt does not touch
+        the others: the first such error is raised when all are done, or with `return_errors` stands in its place.
+        """
+        each = [options or Sampling.of(**values)] * len(prompts) if not isinstance(options, Sequence) else list(options)
+        if len(each) != len(prompts):
+            raise UsageError(f"There are options for {len(each)} prompts, and {len(prompts)} prompts.")
+        results: list[Any] = [None] * len(prompts)
+        with self.batch() as batch:
+            indices = {}
+            for i, (prompt, sampling) in enumerate(zip(prompts, each, strict=True)):
+                try:
+                    indices[batch.add(prompt, sampling)] = i
+                except PocketllamaError as e:
+                    results[i] = e
+            while batch.busy:
+                for request, piece in batch.step():
+                    on_piece(indices[request], piece)
+            for request, i in indices.items():
+                results[i] = request.error or request.result()
+        if not return_errors and (failed := next((r for r in results if isinstance(r, PocketllamaError)), None)):
+            raise failed
+        return results
 
     def _stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """What ctransformers' `__call__` iterates."""

@@ -144,6 +144,18 @@ class Timings:
     prompt_tokens_evaluated: int = 0  # without those found in the KV cache
     tokens_per_second: float = 0.0  # of the decode
 
+    @classmethod
+    def between(cls, started: float, prompt: float, first: float, last: float, evaluated: int, n: int) -> Timings:
+        """Of `n` tokens, from the moments (in seconds) of the start, the evaluated prompt, the first and last token."""
+        decode_s = last - first if n > 1 else 0.0
+        return cls(
+            prompt_ms=max(0.0, prompt - started) * 1e3,
+            decode_ms=decode_s * 1e3,
+            first_token_ms=max(0.0, first - started) * 1e3,
+            prompt_tokens_evaluated=evaluated,
+            tokens_per_second=(n - 1) / decode_s if decode_s > 0 else 0.0,
+        )
+
     def as_json(self) -> dict[str, float]:
         return {f.name: round(getattr(self, f.name), 3) for f in fields(self)}
 

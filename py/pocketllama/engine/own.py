@@ -148,6 +148,7 @@ class Own:
         *,
         mmap: bool = True,
         kv_type: str = "f16",
+        n_seqs: int = 1,
         vocab_only: bool = False,
     ) -> None:
         self.lib: Any = bind(lib)
@@ -155,7 +156,7 @@ class Own:
         if kv_type not in _KV_TYPES:
             raise UsageError(f"kv_type is one of {', '.join(_KV_TYPES)}, not {kv_type!r:.80}.")
         options = _Options(
-            ctypes.sizeof(_Options), context_length, 1, 1, _KV_TYPES.index(kv_type), not mmap, vocab_only
+            ctypes.sizeof(_Options), context_length, n_seqs, 1, _KV_TYPES.index(kv_type), not mmap, vocab_only
         )
         self.handle = self.lib.pl_load(str(path).encode(), byref(options))
         if not self.handle:
@@ -227,20 +228,27 @@ class Own:
             self._threads = threads
 
     def evaluate(self, tokens: list[int], n_past: int, threads: int) -> None:
-        self._use(threads)
-        last = len(tokens) - 1
-        items = (_Item * len(tokens))(*(_Item(token, 0, n_past + i, i == last) for i, token in enumerate(tokens)))
-        self.call("eval", items, len(items), None)
+        self.evaluate_batch([(0, n_past, tokens)], threads)
 
-    def shift(self, keep: int, discard: int) -> None:
-        self.call("shift", 0, keep, discard)
+    def evaluate_batch(self, parts: Sequence[tuple[int, int, list[int]]], threads: int) -> None:
+        """Evaluate (sequence, n_past, tokens) together; the logits behind the last token of each are kept, as rows."""
+        self._use(threads)
+        items = [
+            _Item(token, seq, n_past + i, i == len(tokens) - 1)
+            for seq, n_past, tokens in parts
+            for i, token in enumerate(tokens)
+        ]
+        self.call("eval", (_Item * len(items))(*items), len(items), None)
+
+    def shift(self, keep: int, discard: int, seq: int = 0) -> None:
+        self.call("shift", seq, keep, discard)
 
     def sampler(self, options: Sampling) -> _Sampler:
         return _Sampler(self, options)
 
-    def choose(self, sampler: _Sampler, context: Sequence[int]) -> int:
+    def choose(self, sampler: _Sampler, context: Sequence[int], row: int = -1) -> int:
         ids = (c_int32 * len(context))(*context)
-        return self.call("sample", sampler.handle, -1, ids, len(ids))
+        return self.call("sample", sampler.handle, row, ids, len(ids))
 
     def embedding(self) -> list[float]:
         out = (c_float * self.call("embedding_size"))()

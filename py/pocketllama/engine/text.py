@@ -54,3 +54,35 @@ class StopStrings:
         """What was held back and turned out not to be a stop string."""
         held, self._held = self._held, ""
         return held
+
+
+class TextOut:
+    """The text of one answer as its tokens' bytes come: whole characters, up to the first stop string."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._decoder, self._stops = Utf8Stream(), StopStrings(stops)
+        self._pieces: list[str] = []
+
+    def feed(self, piece: bytes) -> str:
+        """What may be shown now."""
+        return self._keep(self._stops.feed(self._decoder.feed(piece)))
+
+    def flush(self) -> str:
+        """What may be shown because nothing comes behind it."""
+        rest = self._stops.feed(self._decoder.flush())
+        return self._keep(rest if self.stopped else rest + self._stops.flush())
+
+    def _keep(self, text: str) -> str:
+        if text:
+            self._pieces.append(text)
+        return text
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come."""
+        return self._stops.found
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self._pieces)

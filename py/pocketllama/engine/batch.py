@@ -1,0 +1,207 @@
+"""Many generations in one cache, a sequence for each: every step evaluates what all of them wait for in one batch.
+
+A request may come and go while others are under way. What it gives is what it would give alone: its choices have a
+stream of random numbers of their own, and a token's logits do not depend on what shares its batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PocketllamaError, UsageError
+from .generation import check_prompt
+from .options import Completion, Sampling, Timings, check_tokens
+from .text import TextOut
+
+if TYPE_CHECKING:
+    from .llm import LLM
+
+
+class Request:
+    """One prompt of a batch, and what came of it."""
+
+    def __init__(self, sampler: Any, prompt: list[int], options: Sampling, cancel: Callable[[], bool]) -> None:
+        self.sampler, self.options, self.cancel = sampler, options, cancel
+        self.n_prompt = len(prompt)
+        self.history = prompt  # the prompt, then what was generated
+        self.out = TextOut(options.stop)
+        self.seq: int | None = None  # while it is under way
+        self.context: list[int] = []  # what its sequence holds
+        self.fed = 0  # how much of the history went in there; more than it holds, after a shift
+        self.reason = ""
+        self.error: PocketllamaError | None = None
+        self.started = time.monotonic()
+        self.prompt_done = self.first = self.last = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will come."""
+        return bool(self.reason)
+
+    def result(self) -> Completion:
+        """What it has given so far; `finish_reason` is "cancelled" as long as it has not ended."""
+        tokens = self.history[self.n_prompt :]
+        timings = Timings.between(
+            self.started, self.prompt_done, self.first, self.last, min(self.fed, self.n_prompt), len(tokens)
+        )
+        return Completion(self.out.text, self.reason or "cancelled", self.n_prompt, len(tokens), timings, tuple(tokens))
+
+
+class Batch:
+    """The loop of a server: `add` requests, `step` as long as it is `busy`, hand out what comes, `remove` who has left.
+
+    Requests wait for a sequence while the model has none left (`n_seqs`). For one thread at a time; single generations
+    on the same model may run beside it.
+    """
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+        self._waiting: deque[Request] = deque()
+        self._running: list[Request] = []
+        if not llm.n_seqs:
+            raise UsageError(
+                "This model was loaded with room for single generations only.",
+                remedy="Load it with n_seqs=8, or as many texts as shall be decoded together.",
+            )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has something to do."""
+        return bool(self._waiting or self._running)
+
+    def add(
+        self,
+        prompt: str | Sequence[int],
+        options: Sampling | None = None,
+        *,
+        cancel: Callable[[], bool] = lambda: False,
+        **values: Any,
+    ) -> Request:
+        """A request to complete `prompt`, with options as `LLM.complete` takes them. UsageError and ContextOverflow are
+        raised here. `cancel` is asked before each step."""
+        llm, options = self._llm, options or Sampling.of(**values)
+        tokens = llm.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, llm.vocab_size)
+        check_prompt(len(tokens), llm.context_length, options)
+        if options.context_shift:
+            with llm._turn.step():
+                llm._backend.shift(0, 0)  # said now, and not when the context is full
+        request = Request(llm.sampler(options), tokens, options, cancel)
+        self._waiting.append(request)
+        return request
+
+    def step(self) -> list[tuple[Request, str]]:
+        """Evaluate one batch: the next token of every text that is under way, and as much of the prompts as takes a
+        fraction of a second. The pieces of text that came; a request that has ended is `done`."""
+        llm = self._llm
+        pieces: list[tuple[Request, str]] = []
+        with llm._turn.step():
+            for request in [r for r in (*self._running, *self._waiting) if r.cancel()]:
+                self.remove(request)
+            while self._waiting and llm._free_seqs:
+                request = self._waiting.popleft()
+                request.seq = llm._free_seqs.pop()
+                self._running.append(request)
+            parts = self._parts()
+            if not parts:
+                return pieces
+            started = time.monotonic()
+            llm._logits_lost = True  # those of single generations
+            try:
+                llm._backend.evaluate_batch([(r.seq, len(r.context), part) for r, part in parts], llm.threads)
+            except BaseException:
+                for request, _ in parts:  # what its sequence holds is not known: all of it goes in again
+                    request.context, request.fed = [], 0
+                raise
+            llm._chunks.learn(sum(len(part) for _, part in parts), time.monotonic() - started)
+            for row, (request, part) in enumerate(parts):
+                request.context += part
+                request.fed += len(part)
+                if request.fed == len(request.history):
+                    self._go_on(request, row, pieces)
+        return pieces
+
+    def _parts(self) -> list[tuple[Request, list[int]]]:
+        """What is evaluated next of which request: of every text under way its newest token, and of the prompts what
+        else a chunk has room for, the shortest first."""
+        llm = self._llm
+        missing = {request: len(request.history) - request.fed for request in self._running}
+        room = max(1, llm._chunks.size - sum(n == 1 for n in missing.values()))
+        parts = []
+        for request in sorted(self._running, key=missing.__getitem__):
+            take = 1 if missing[request] == 1 else min(missing[request], room)
+            room -= take if missing[request] > 1 else 0
+            if take == 0:
+                break
+            if len(request.context) == llm.context_length:
+                keep = request.options.keep
+                discard = (len(request.context) - keep) // 2
+                llm._backend.shift(keep, discard, request.seq)
+                del request.context[keep : keep + discard]
+            take = min(take, llm.context_length - len(request.context))
+            parts.append((request, request.history[request.fed : request.fed + take]))
+        return parts
+
+    def _go_on(self, request: Request, row: int, pieces: list[tuple[Request, str]]) -> None:
+        """Choose the next token of a request; its text goes to `pieces`."""
+        llm, options = self._llm, request.options
+        request.prompt_done = request.prompt_done or time.monotonic()
+        n = len(request.history) - request.n_prompt
+        reason, text = "", ""
+        if n >= options.max_tokens:
+            reason = "length"
+        else:
+            try:
+                token = llm._backend.choose(request.sampler, request.context, row)
+            except PocketllamaError as e:
+                request.error = e
+                self._end(request, "error")
+                return
+            request.last = time.monotonic()
+            request.first = request.first or request.last
+            if token in llm.vocab.ends:
+                reason = "stop"
+            else:
+                request.history.append(token)
+                text = request.out.feed(llm._backend.piece(token))
+                # The last token is never evaluated: nothing comes behind it.
+                full = len(request.history) > llm.context_length and not options.context_shift
+                if request.out.stopped:
+                    reason = "stop"
+                elif full or n + 1 >= options.max_tokens:
+                    reason = "length"
+        if reason:
+            text += request.out.flush()
+            self._end(request, reason)
+        if text:
+            pieces.append((request, text))
+
+    def _end(self, request: Request, reason: str) -> None:
+        request.reason = reason
+        self._running.remove(request)
+        assert request.seq is not None
+        self._llm._free_seqs.append(request.seq)
+        request.seq = None
+
+    def remove(self, request: Request) -> None:
+        """Give a request up; its `result()` is what there was until then."""
+        if request in self._waiting:
+            self._waiting.remove(request)
+            request.reason = "cancelled"
+        elif request in self._running:
+            with self._llm._turn.step():
+                self._end(request, "cancelled")
+
+    def close(self) -> None:
+        """Give all of them up."""
+        for request in (*self._running, *self._waiting):
+            self.remove(request)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
