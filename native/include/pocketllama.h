@@ -52,7 +52,7 @@ typedef struct pl_options {
   int32_t n_seqs;          /* sequences that the cache has room for; 0: 1 */
   int32_t threads;         /* 0: one for each processor */
   int32_t kv_type;         /* what the cache holds: a pl_kv_type */
-  int32_t no_mmap;         /* 1: read the file into memory */
+  int32_t no_mmap;         /* 1: read the file into memory; a mapped one must not shrink or vanish while it is used */
   int32_t vocab_only;      /* 1: only the tokenizer; the file needs no tensors */
 } pl_options;
 

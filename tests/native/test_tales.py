@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,13 @@ def test_types_of_the_cache(golden: dict[str, Any]) -> None:
     with pytest.raises(errors.UsageError) as refused:
         LLM.from_pretrained("tales", kv_type="q8_0", lib="avx2")
     assert refused.value.remedy == "pocketllama build"
+
+
+def test_a_file_that_was_read_may_shrink(tmp_path: Path, tales: Path, golden: dict[str, Any]) -> None:
+    copy = Path(shutil.copy(tales, tmp_path / "copy.gguf"))
+    with LLM.from_pretrained(str(copy), mmap=False) as llm:
+        os.truncate(copy, 100)  # a mapped one ends the process here: SIGBUS
+        assert llm.complete(golden["prompt"], max_tokens=golden["max_tokens"], temperature=0).text() == golden["text"]
 
 
 def test_memory_is_told_and_asked_for(llm: LLM) -> None:

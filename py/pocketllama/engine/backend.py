@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_int32
 from typing import Any, Protocol
 
 from .options import Sampling
@@ -25,8 +26,9 @@ class Backend(Protocol):
     def piece(self, token: int) -> bytes:
         """The bytes of a token inside a text; control tokens have none."""
 
-    def evaluate(self, tokens: list[int], n_past: int, threads: int) -> None:
-        """Evaluate `tokens` behind the first `n_past` of the cache; the logits behind the last are kept."""
+    def evaluate(self, tokens: list[int], n_past: int, threads: int, abort: c_int32 | None = None) -> None:
+        """Evaluate `tokens` behind the first `n_past` of the cache; the logits behind the last are kept. Cancelled soon
+        after `abort` became non-zero, where the library can hear it."""
 
     def shift(self, keep: int, discard: int) -> None:
         """Take `discard` tokens behind the first `keep` out of the cache; what is behind them moves down. 0 only asks
@@ -41,7 +43,7 @@ class Backend(Protocol):
     def embedding(self) -> list[float]:
         """The final hidden state of the last evaluated token, n_embd floats; empty where the library has none."""
 
-    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+    def mean_embedding(self, tokens: list[int], threads: int, abort: c_int32 | None = None) -> list[float]:
         """The mean of the final hidden states of `tokens` as a new text. The cache then holds them."""
 
     def score(self, tokens: list[int], threads: int) -> Any:

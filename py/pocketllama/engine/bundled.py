@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from ctypes import c_int
+from ctypes import c_int, c_int32
 from dataclasses import fields
 from typing import Any
 
@@ -73,7 +73,7 @@ class Bundled:
         piece: bytes | None = self.call("detokenize", token)
         return piece or b""
 
-    def evaluate(self, tokens: list[int], n_past: int, threads: int) -> None:
+    def evaluate(self, tokens: list[int], n_past: int, threads: int, abort: c_int32 | None = None) -> None:
         ids = (c_int * len(tokens))(*tokens)
         if not self.call("batch_eval", ids, len(tokens), n_past, max(len(tokens), 64), threads):
             raise EngineError(f"The library failed to evaluate {len(tokens)} tokens behind {n_past}.")
@@ -110,7 +110,7 @@ class Bundled:
         n = self.call("embeddings_size")
         return list(self.call("embeddings_data")[:n]) if n > 0 else []
 
-    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+    def mean_embedding(self, tokens: list[int], threads: int, abort: c_int32 | None = None) -> list[float]:
         raise UsageError(
             "ctransformers' library keeps the last token's state only, and has no mean.", remedy="pocketllama build"
         )

@@ -16,6 +16,7 @@ from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, Pock
 from . import bundled, cpu, files, native, own
 from .backend import Backend
 from .batch import Batch
+from .cancel import flag_of
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
@@ -283,7 +284,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
                         self._shift(keep)
                     part = chunk[: self.context_length - len(self._context)]
                     # Whatever happens in there, the cache behind this point is no longer what it was.
-                    self._backend.evaluate(part, len(self._context), workers)
+                    self._backend.evaluate(part, len(self._context), workers, flag_of(cancel))
                     self._context.extend(part)
                     self._logits_lost = False
                     chunk = chunk[len(part) :]
@@ -381,9 +382,9 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     ) -> Generation:
         """A generation after `prompt`: iterate it for pieces of text as they come, or take its `result()`.
 
-        `options`, or its fields as keywords. `cancel` is asked before each chunk of the prompt and each token; a
-        cancelled generation ends normally, with what there is and finish_reason "cancelled". ContextOverflow is
-        raised here, before anything is computed.
+        `options`, or its fields as keywords. `cancel` is asked before each chunk of the prompt and each token, and a
+        `Cancel` is heard within them; a cancelled generation ends normally, with what there is and finish_reason
+        "cancelled". ContextOverflow is raised here, before anything is computed.
         """
         if options is None:
             options = Sampling.of(**values)
@@ -450,9 +451,11 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         normalize: bool = False,
         batch_size: int | None = None,
         threads: int | None = None,
+        cancel: Callable[[], bool] = lambda: False,
     ) -> list[float]:
         """The embedding of a text or of token ids, n_embd floats: the final hidden state of the last token, or with
-        `pooling="mean"` the mean of all (our own library only). `normalize`: of length 1."""
+        `pooling="mean"` the mean of all (our own library only). `normalize`: of length 1. `cancel`, as
+        in `complete`, makes it raise Cancelled."""
         if pooling not in ("last", "mean"):
             raise UsageError(f'pooling is "last" or "mean", not {pooling!r:.80}.')
         tokens = self.tokenize(input) if isinstance(input, str) else check_tokens(input, self.vocab_size)
@@ -461,11 +464,11 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         with self._turn.step():
             self._truncate(0)  # the state of every token is wanted anew, whatever the cache holds
             if pooling == "last":
-                self._evaluate(tokens, batch_size, threads, lambda: False)
+                self._evaluate(tokens, batch_size, threads, cancel)
                 state: list[float] = self._backend.embedding()
             else:
                 self._check_room(len(tokens))
-                state = self._backend.mean_embedding(tokens, self._workers(threads))
+                state = self._backend.mean_embedding(tokens, self._workers(threads), flag_of(cancel))
                 self._context.extend(tokens)
         if not state:
             raise EngineError(f"{self.library.path.name} gives no embeddings for {self._model_type} models.")

@@ -227,10 +227,12 @@ class Own:
             self.call("set_threads", threads)
             self._threads = threads
 
-    def evaluate(self, tokens: list[int], n_past: int, threads: int) -> None:
-        self.evaluate_batch([(0, n_past, tokens)], threads)
+    def evaluate(self, tokens: list[int], n_past: int, threads: int, abort: c_int32 | None = None) -> None:
+        self.evaluate_batch([(0, n_past, tokens)], threads, abort)
 
-    def evaluate_batch(self, parts: Sequence[tuple[int, int, list[int]]], threads: int) -> None:
+    def evaluate_batch(
+        self, parts: Sequence[tuple[int, int, list[int]]], threads: int, abort: c_int32 | None = None
+    ) -> None:
         """Evaluate (sequence, n_past, tokens) together; the logits behind the last token of each are kept, as rows."""
         self._use(threads)
         items = [
@@ -238,7 +240,7 @@ class Own:
             for seq, n_past, tokens in parts
             for i, token in enumerate(tokens)
         ]
-        self.call("eval", (_Item * len(items))(*items), len(items), None)
+        self.call("eval", (_Item * len(items))(*items), len(items), abort)
 
     def shift(self, keep: int, discard: int, seq: int = 0) -> None:
         self.call("shift", seq, keep, discard)
@@ -255,10 +257,10 @@ class Own:
         self.call("hidden", out, len(out))
         return list(out)
 
-    def mean_embedding(self, tokens: list[int], threads: int) -> list[float]:
+    def mean_embedding(self, tokens: list[int], threads: int, abort: c_int32 | None = None) -> list[float]:
         self._use(threads)
         out = (c_float * self.call("embedding_size"))()
-        self.call("embed", (c_int32 * len(tokens))(*tokens), len(tokens), _MEAN, out, len(out), None)
+        self.call("embed", (c_int32 * len(tokens))(*tokens), len(tokens), _MEAN, out, len(out), abort)
         return list(out)
 
     def score(self, tokens: list[int], threads: int) -> Any:

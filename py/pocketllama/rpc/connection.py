@@ -44,6 +44,8 @@ class Call:
         self._silent = not message.wants_answer
         # Set by the service while the call waits in a queue: takes it out and ends it.
         self.abort_waiting: Callable[[], None] = lambda: None
+        # What its method wants to be told at once; `cancelled` is for asking.
+        self.on_cancel: Callable[[], None] = lambda: None
 
     @property
     def cancelled(self) -> bool:
@@ -53,6 +55,7 @@ class Call:
         """Ask the call to end soon; `silent`: without an answer, as a peer that has forgotten it wants."""
         self._cancelled = True
         self._silent = self._silent or silent
+        self.on_cancel()
         self.abort_waiting()
 
     def progress(self, value: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import models
 from .._version import __version__
+from ..engine.cancel import Cancel
 from ..engine.options import Completion, Sampling, Timings
 from ..errors import PromptTooLarge
 from . import params as p
@@ -64,12 +65,19 @@ def _check_size(service: Service, name: str, text: Any) -> None:
         )
 
 
+def _cancel_of(call: Call) -> Cancel:
+    """Hears the call's cancellation, whichever thread it comes from."""
+    cancel = Cancel(lambda: call.cancelled)  # also what came before the next line
+    call.on_cancel = cancel.set
+    return cancel
+
+
 def _complete(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _check_size(service, "prompt", params["prompt"])
     options = Sampling.of(**{k: v for k, v in params.items() if k in _SAMPLING})
     name = _model(service, params)
     engine = service.pool.get(name)
-    generation = engine.complete(params["prompt"], options, cancel=lambda: call.cancelled)
+    generation = engine.complete(params["prompt"], options, cancel=_cancel_of(call))
     if params.get("stream"):
         for i, piece in enumerate(generation):
             call.progress({"index": i, "text": piece})
@@ -103,7 +111,8 @@ def _embed(service: Service, call: Call, params: dict[str, Any]) -> dict[str, An
     source = params["input"]
     tokens = engine.tokenize(source) if isinstance(source, str) else source
     options = {k: params[k] for k in ("pooling", "normalize") if k in params}
-    return {"embedding": engine.embed(tokens, **options), "usage": {"prompt_tokens": len(tokens)}, "model": name}
+    embedding = engine.embed(tokens, cancel=_cancel_of(call), **options)
+    return {"embedding": embedding, "usage": {"prompt_tokens": len(tokens)}, "model": name}
 
 
 def _models_list(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class FakeGeneration:
     def __iter__(self) -> Iterator[str]:
         self.engine.begun.release()
         for word in self.words[: self.options.max_tokens]:
+            self.engine.flag = getattr(self.cancel, "flag", None)
             while not self.engine.go.wait(0.01) and not self.cancel():
                 pass
             if self.cancel():
@@ -52,6 +53,7 @@ class FakeEngine:
         self.go.set()
         self.begun = threading.Semaphore(0)  # released by each generation that begins
         self.closed = False
+        self.flag: Any = None  # of the last generation's `cancel`
 
     def complete(
         self, prompt: str, options: Sampling | None = None, *, cancel: Callable[[], bool] = lambda: False
@@ -69,7 +71,9 @@ class FakeEngine:
     def decode(self, tokens: list[int]) -> str:
         return bytes(tokens).decode()
 
-    def embed(self, input: str | list[int], *, pooling: str = "last", normalize: bool = False) -> list[float]:
+    def embed(
+        self, input: str | list[int], *, pooling: str = "last", normalize: bool = False, cancel: Any = None
+    ) -> list[float]:
         return [1.0 if normalize else float(len(input)), *[0.5] * (pooling == "mean")]
 
     def describe(self) -> dict[str, Any]:

@@ -196,6 +196,8 @@ def test_cancel_while_decoding_gives_the_partial_text(peer: Peer) -> None:
     peer.notify("$/cancelRequest", id=2)
     answer = peer.hear()
     assert answer["id"] == 2 and answer["result"]["finish_reason"] == "cancelled" and answer["result"]["text"] == ""
+    assert peer.call("status")["pid"]  # read behind the cancellation
+    assert peer.engine.flag.value == 1  # what a library hears while it computes
 
 
 def test_cancel_while_queued_is_answered_at_once(peer: Peer) -> None:
