@@ -1,110 +1,32 @@
 // The only extern "C". Every call finds its engine in a registry, takes its lock, and turns what is thrown into a number
 // and words. Nothing is trusted: pointers may be null, handles stale, counts negative.
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <new>
+#include <mutex>
 #include <random>
-#include <shared_mutex>
 #include <string>
 
 #include "../include/pocketllama.h"
 #include "architectures.h"
 #include "engine.h"
 #include "error.h"
+#include "guarded.h"
 #include "kernels/kernels.h"
+#include "registry.h"
 #include "sampler.h"
-#include "utf8_check.h"
 
 namespace {
 
 using pl::Engine;
 using pl::ErrorKind;
 using pl::fail;
+using pl::guarded;
+using pl::last_error;
+using pl::Registry;
 
-struct LastError {
-  std::string words;
-  int32_t kind = PL_OK;
-};
-thread_local LastError last_error;
 thread_local std::string text_buffer;  // what a function that returns a const char* points into
-
-// Words are UTF-8 and no book, whatever name of a file or a tensor stands in them.
-std::string presentable(std::string_view words) {
-  constexpr size_t kMost = 2000;
-  std::string out(words.substr(0, kMost));
-  for (size_t at; (at = pl::first_invalid_utf8(out)) != std::string::npos;) out[at] = '?';
-  if (words.size() > kMost) out += "...";
-  return out;
-}
-
-int32_t record(ErrorKind kind, const char* words) noexcept {
-  last_error.kind = -static_cast<int32_t>(kind);
-  try {
-    last_error.words = presentable(words);
-  } catch (...) {
-    last_error.words.clear();
-  }
-  return last_error.kind;
-}
-
-// Runs `body`; gives what it gives, or `failed(kind)` after noting what it threw.
-template <typename Body, typename Failed>
-auto guarded(const Body& body, const Failed& failed) noexcept -> decltype(body()) {
-  try {
-    return body();
-  } catch (const pl::Error& e) {
-    return failed(record(e.kind, e.what()));
-  } catch (const std::bad_alloc&) {
-    return failed(record(ErrorKind::kOutOfMemory, "memory is used up"));
-  } catch (const std::exception& e) {
-    return failed(record(ErrorKind::kInternal, e.what()));
-  } catch (...) {
-    return failed(record(ErrorKind::kInternal, "something unknown was thrown"));
-  }
-}
-
-// Handles are numbers that are given out once, not addresses: one that was freed never comes to mean another model, and
-// a model is never taken for a sampler. They are odd, so that no pointer of a caller's own is one.
-void* next_handle() {
-  static std::atomic<uintptr_t> next{0x1001};
-  return reinterpret_cast<void*>(next.fetch_add(2));
-}
-
-// The engines behind the handles. A call holds its engine alive, so that freeing waits for nobody and breaks nothing.
-template <typename T>
-class Registry {
- public:
-  template <typename Handle>
-  Handle* add(std::shared_ptr<T> item) {
-    std::unique_lock lock(mutex_);
-    void* const key = next_handle();
-    items_.emplace(key, std::move(item));
-    return static_cast<Handle*>(key);
-  }
-  std::shared_ptr<T> find(const void* handle, const char* what) const {
-    std::shared_lock lock(mutex_);
-    const auto found = items_.find(const_cast<void*>(handle));
-    if (found == items_.end()) fail(ErrorKind::kUsage, "this %s is NULL, or was freed", what);
-    return found->second;
-  }
-  void remove(const void* handle) {
-    std::shared_ptr<T> gone;  // destroyed after the lock is released: that may take long
-    std::unique_lock lock(mutex_);
-    const auto found = items_.find(const_cast<void*>(handle));
-    if (found == items_.end()) return;
-    gone = std::move(found->second);
-    items_.erase(found);
-    lock.unlock();
-  }
-
- private:
-  mutable std::shared_mutex mutex_;
-  std::map<void*, std::shared_ptr<T>> items_;
-};
 
 struct LockedSampler {
   explicit LockedSampler(pl::SamplerParams params) : sampler(std::move(params)) {}

@@ -205,3 +205,25 @@ class Batch:
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def complete_all(
+    llm: LLM,
+    prompts: Sequence[str | Sequence[int]],
+    options: Sequence[Sampling],
+    on_piece: Callable[[int, str], object],
+) -> list[Completion | PocketllamaError]:
+    """Each prompt's completion or error; `on_piece` gets its index and the next piece of its text."""
+    results: dict[int, Completion | PocketllamaError] = {}
+    with Batch(llm) as batch:
+        indices: dict[Request, int] = {}
+        for i, (prompt, sampling) in enumerate(zip(prompts, options, strict=True)):
+            try:
+                indices[batch.add(prompt, sampling)] = i
+            except PocketllamaError as e:
+                results[i] = e
+        while batch.busy:
+            for request, piece in batch.step():
+                on_piece(indices[request], piece)
+        results |= {i: request.error or request.result() for request, i in indices.items()}
+    return [results[i] for i in range(len(prompts))]

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import Cancelled, ContextOverflow, EngineClosed, EngineError, PocketllamaError, UsageError
 from . import bundled, cpu, files, native, own
 from .backend import Backend
-from .batch import Batch
+from .batch import Batch, complete_all
 from .cancel import flag_of
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
@@ -413,19 +413,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         each = [options or Sampling.of(**values)] * len(prompts) if not isinstance(options, Sequence) else list(options)
         if len(each) != len(prompts):
             raise UsageError(f"There are options for {len(each)} prompts, and {len(prompts)} prompts.")
-        results: list[Any] = [None] * len(prompts)
-        with self.batch() as batch:
-            indices = {}
-            for i, (prompt, sampling) in enumerate(zip(prompts, each, strict=True)):
-                try:
-                    indices[batch.add(prompt, sampling)] = i
-                except PocketllamaError as e:
-                    results[i] = e
-            while batch.busy:
-                for request, piece in batch.step():
-                    on_piece(indices[request], piece)
-            for request, i in indices.items():
-                results[i] = request.error or request.result()
+        results = complete_all(self, prompts, each, on_piece)
         if not return_errors and (failed := next((r for r in results if isinstance(r, PocketllamaError)), None)):
             raise failed
         return results
