@@ -5,7 +5,7 @@ import { camel, checkOptions } from "./names.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
-const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal"];
+const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap"];
 const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "signal"];
 
 /**
@@ -163,10 +163,14 @@ export class Llm {
   }
 
   async #start() {
-    const { onSetup, onStderr, cwd } = this.#options;
+    const { onSetup, onStderr, cwd, contextLength, kvType, mmap } = this.#options;
+    const loading = [
+      ...(contextLength === undefined ? [] : [`--ctx=${contextLength}`]), ...(kvType === undefined ? [] : [`--kv-type=${kvType}`]),
+      ...(mmap === false ? ["--no-mmap"] : []),
+    ];
     const { runnerCommand } = await import("./command.js");
     const { command, env } = await runnerCommand(this.#options, { onSetup, signal: this.#closing.signal });
-    const runner = await Runner.start({ command: [...command, "rpc", "-m", this.model], env, cwd, onStderr, signal: this.#closing.signal });
+    const runner = await Runner.start({ command: [...command, "rpc", "-m", this.model, ...loading], env, cwd, onStderr, signal: this.#closing.signal });
     this.pid = runner.pid;
     return runner;
   }

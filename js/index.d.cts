@@ -26,6 +26,12 @@ export interface LoadOptions {
   command?: string[];
   /** true: use no network, and fail where it would be needed. */
   offline?: boolean;
+  /** The context length in tokens; the model's own, up to 4096, if it is left out. */
+  contextLength?: number;
+  /** What the cache holds: "q8_0" takes little more than half of the memory of "f16". */
+  kvType?: "f16" | "f32" | "q8_0";
+  /** false: read the file into memory, so that it may change. */
+  mmap?: boolean;
   /** Aborts the loading. It has no part in what follows. */
   signal?: AbortSignal;
 }

@@ -39,10 +39,17 @@ class Client:
         *,
         command: Sequence[str] | None = None,
         env: Mapping[str, str] | None = None,
+        context_length: int | None = None,
+        kv_type: str | None = None,
+        mmap: bool = True,
     ) -> None:
-        """`command` starts the runner (this Python's `pocketllama rpc` by default); `env` adds to its environment."""
+        """`command` starts the runner (this Python's `pocketllama rpc` by default, for which alone the last three are
+        meant: see `LLM`); `env` adds to its environment."""
         self.model = model
-        self._command = list(command or [sys.executable, "-m", "pocketllama", "rpc", "-m", model])
+        loading = [] if context_length is None else [f"--ctx={context_length}"]
+        loading += [] if kv_type is None else [f"--kv-type={kv_type}"]
+        loading += [] if mmap else ["--no-mmap"]
+        self._command = list(command or [sys.executable, "-m", "pocketllama", "rpc", "-m", model, *loading])
         self._env = dict(env or {})
         self._runner: _Runner | None = None
         self._lock = threading.Lock()

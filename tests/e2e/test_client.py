@@ -34,6 +34,14 @@ def test_all_calls(client: Client, golden: dict[str, Any]) -> None:
     assert client.status()["pid"] == client.pid
 
 
+def test_how_a_model_is_loaded() -> None:
+    with Client("tales", context_length=32, mmap=False) as client:
+        assert client("Once", max_tokens=1)
+        assert client.status()["models"][0]["context_length"] == 32
+    with Client("tales", kv_type="q4_0") as client, pytest.raises(errors.UsageError, match="q4_0"):
+        client("Once", max_tokens=1)
+
+
 def test_errors_are_ours(client: Client) -> None:
     with pytest.raises(errors.UsageError, match="temperature"):
         client("x", temperature=-1)

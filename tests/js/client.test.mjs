@@ -42,6 +42,13 @@ test("iterating after the result gives the text in one piece, and iterating twic
   await assert.rejects(completion[Symbol.asyncIterator]().next(), TypeError);
 }));
 
+test("how a model is loaded is said on the runner's command line", async () => {
+  const argv = (options) => using(async (llm) => JSON.parse(await llm.complete("argv").text()), options);
+  assert.deepEqual(await argv({}), ["rpc", "-m", "tales"]);
+  const options = { contextLength: 64, kvType: "q8_0", mmap: false };
+  assert.deepEqual(await argv(options), ["rpc", "-m", "tales", "--ctx=64", "--kv-type=q8_0", "--no-mmap"]);
+});
+
 test("options get the protocol's names; what is not given is not sent", () => using(async (llm) => {
   const sent = async (options) => JSON.parse(await llm.complete("params", options).text());
   assert.deepEqual(await sent(), { prompt: "params", model: "tales", stream: false });

@@ -26,6 +26,8 @@ function complete(id, params) {
     }
     case "params":
       return answer(completed(JSON.stringify(params), "stop", 1));
+    case "argv":
+      return answer(completed(JSON.stringify(process.argv.slice(2)), "stop", 1));
     case "hold":
       if (params.stream) piece(id, 0, "first ");
       held.set(id, () => answer(completed("first ", "cancelled", 1)));

@@ -142,9 +142,12 @@ def test_requests_come_and_go(llm: LLM, golden: dict[str, Any]) -> None:
 
 def test_what_was_evaluated_before_a_batch_can_be_sampled_from_after_it(llm: LLM) -> None:
     llm.eval(llm.tokenize("Once upon a time"))
-    expected = llm.sample(temperature=0)
-    llm.complete_batch(["The wolf and the seven kids"], max_tokens=3)
-    assert llm.sample(temperature=0) == expected
+    expected, logits = llm.sample(temperature=0), list(llm.logits)
+    for _ in range(2):
+        llm.complete_batch(["The wolf and the seven kids", "x"], max_tokens=3)
+        assert list(llm.logits) == logits and llm.sample(temperature=0) == expected
+        llm.complete_batch(["The wolf and the seven kids"], max_tokens=3)
+        assert llm.sample(temperature=0) == expected and list(llm.logits) == logits
 
 
 def test_a_model_without_sequences(own_library: None) -> None:

@@ -159,6 +159,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
                 with self._turn.step():
                     if not self._llm:
                         raise EngineClosed("This model has been closed.", remedy="Load it again.")
+                    self._regain_logits()
                     return getattr(self._lib, name)(self._llm, *args)
 
             return call
@@ -289,6 +290,11 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
                     self._logits_lost = False
                     chunk = chunk[len(part) :]
 
+    def _regain_logits(self) -> None:
+        if self._logits_lost and self._context:
+            self._backend.evaluate(self._context[-1:], len(self._context) - 1, self.threads)
+            self._logits_lost = False
+
     def _shift(self, keep: int) -> None:
         discard = (len(self._context) - keep) // 2
         self._backend.shift(keep, discard)
@@ -346,9 +352,7 @@ class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
         """The next token; the caller has the turn."""
         if not self._context:
             raise UsageError("There is nothing to sample from: no token has been evaluated yet.")
-        if self._logits_lost:
-            self._backend.evaluate(self._context[-1:], len(self._context) - 1, self.threads)
-            self._logits_lost = False
+        self._regain_logits()
         return int(self._backend.choose(sampler, self._context))
 
     def reset(self) -> None:
