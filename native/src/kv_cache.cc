@@ -62,10 +62,10 @@ KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
          static_cast<long long>(kMostQuantized), info(type).name);
   }
   key_bytes_ = row_bytes(type, c.kv_dim()), value_bytes_ = row_bytes(type, c.v_dim());
-  values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;
   // calloc of this size maps zero pages, which cost nothing until they are written.
   data_.reset(static_cast<std::byte*>(std::calloc(bytes_, 1)));
   if (!data_) fail_memory(bytes_, "the keys and values of a context");
+  values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;  // smaller than what there is
 }
 
 }  // namespace pl

@@ -176,11 +176,11 @@ def rm(model: str) -> None:
         output.write(f"{path}\n")
 
 
-def tokenize(text: str, model: str = "tales", bos: bool = False, as_json: bool = False) -> None:
+def tokenize(text: str, model: str = "tales", bos: bool = False, special: bool = False, as_json: bool = False) -> None:
     """Show a text's tokens."""
     text = _read_prompt(text)
     with closing(_load(model)) as llm:
-        tokens = llm.encode(text, bos=bos)
+        tokens = llm.encode(text, bos=bos, special=special)
         if as_json:
             _print_json({"tokens": tokens, "model": model})
             return
@@ -326,7 +326,12 @@ VERBS: dict[str, Verb] = {
         tokenize,
         "Show the tokens of a text, one a line: id and piece.",
         ("text",),
-        options=(_MODEL, Option("bos", ("--bos",), bool, "with the beginning-of-sequence token"), _JSON),
+        options=(
+            _MODEL,
+            Option("bos", ("--bos",), bool, "with the beginning-of-sequence token"),
+            Option("special", ("--special",), bool, "the names of control tokens stand for them"),
+            _JSON,
+        ),
         examples=('pocketllama tokenize "Once upon a time"',),
         text=True,
     ),

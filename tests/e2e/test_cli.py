@@ -89,6 +89,12 @@ def test_list_and_show() -> None:
     assert facts["architecture"] == "llama" and facts["parameters"] == 6819072
 
 
+def test_tokenize_with_names_of_control_tokens() -> None:
+    done = cli("tokenize", "--special", "--json", "a</s>")
+    # The bundled library cannot, and says so.
+    assert done.returncode == 2 or json.loads(done.stdout)["tokens"][-1] == 2
+
+
 def test_tokenize() -> None:
     assert [line.split()[1] for line in cli("tokenize", "a\n🎉").stdout.splitlines()][:2] == ["'", "'\\n'"]
 
