@@ -510,28 +510,6 @@ def test_the_golden_text(stock: Any, golden: dict[str, Any]) -> None:
     assert stock(golden["prompt"], max_new_tokens=golden["max_tokens"], **settings) == golden["text"]
 
 
-def test_the_examples_of_its_readme(stock: Any) -> None:
-    assert isinstance(stock("AI is going to", max_new_tokens=8), str)
-    pieces = list(stock("AI is going to", max_new_tokens=8, stream=True, seed=4))
-    assert "".join(pieces) == stock("AI is going to", max_new_tokens=8, seed=4)
-    assert stock("AI is going to", max_new_tokens=20, seed=4, stop=[pieces[0]]) == ""
-    tokens = stock.tokenize("AI is going to")
-    assert stock.detokenize(tokens) == "AI is going to"
-    for token in itertools.islice(stock.generate(tokens, top_k=40, temperature=0.8), 4):
-        assert 0 <= token < stock.vocab_size and isinstance(stock.detokenize(token), str)
-    embedding = stock.embed("Once upon a time")
-    assert len(embedding) > 0 and embedding == stock.embed(stock.tokenize("Once upon a time"))
-    assert len(stock.logits) == stock.vocab_size and stock.sample(seed=5) == stock.sample(seed=5)
-    assert stock.model_type == "llama" and stock.is_eos_token(stock.eos_token_id)
-    assert stock.bos_token_id == tokens[0] and stock.context_length > 0
-    with pytest.warns(UserWarning, match="deprecated"):
-        stock.reset()
-    stock.eval(tokens)
-    logits = stock.logits
-    logits[7] = 1e9  # callers may change them before they sample
-    assert stock.sample(temperature=0.0, repetition_penalty=1.0) == 7
-
-
 def test_its_errors(stock: Any, path: str, tmp_path: Path) -> None:
     from ctransformers import LLM
 
