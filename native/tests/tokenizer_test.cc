@@ -199,11 +199,43 @@ void test_spm() {
   data.remove_extra_whitespaces = true;
   CHECK_IDS(Tokenizer(data).encode("  ab   ab  ", false, false), {6, 7});
   CHECK_IDS(Tokenizer(data).encode("   ", false, false), {});
+  CHECK_IDS(Tokenizer(data).encode(" ▁  ab▁ ▁", false, false), {3, 7});  // the mark is no space that is dropped
   add(data, "▁▁", kUser);
   CHECK_IDS(Tokenizer(data).encode("ab  ab", false, false), {6, 10, 6});
   data = small_spm(true);
   data.types.clear();
   CHECK_IDS(Tokenizer(data).encode("ab\n", false, false), {7, 10 + '\n'});
+}
+
+// What only some models do around the names of special tokens.
+void test_special_names() {
+  VocabData phi = small_spm(true);
+  add(phi, "<|user|>", kControl);
+  const int32_t user = 266;
+  CHECK_IDS(Tokenizer(phi).encode("<|user|> \nab", false, true), {user, 3, 3, 10 + '\n', 6});
+  phi.name = "Phi-3-mini-4k-instruct";
+  CHECK_IDS(Tokenizer(phi).encode("<|user|> \n\u3000ab", false, true), {user, 7});
+  CHECK_IDS(Tokenizer(phi).encode("ab <|user|>\n", false, true), {7, 3, user});
+  CHECK_IDS(Tokenizer(phi).encode("<s> ab", false, true), {1, 3, 7});
+  CHECK_IDS(Tokenizer(phi).encode("<|user|>", false, true), {user});
+
+  VocabData mask = small_spm(false);
+  mask.model = "t5";
+  add(mask, "<mask>", kControl);
+  mask.mask = 10;
+  mask.eos = 2;
+  CHECK_IDS(Tokenizer(mask).encode("ab \u00A0 <mask> ab", false, true), {7, 10, 7});
+  CHECK_IDS(Tokenizer(mask).encode(" <mask>", false, true), {10});
+
+  // Gemma's </s> is a tag of HTML; other models' is an end, whatever the file calls it.
+  VocabData gemma = small_spm(false);
+  gemma.types[2] = kUser;
+  CHECK(Tokenizer(gemma).is_end(2) && Tokenizer(gemma).type(2) == TokenType::kControl);
+  gemma.eos = 1;
+  const Tokenizer tags(gemma);
+  CHECK(!tags.is_end(2) && tags.is_end(1));
+  CHECK_IDS(tags.encode("ab</s>ab", false, false), {7, 2, 7});
+  CHECK_EQ(tags.decode(Ids{7, 2}, false), "ab</s>");
 }
 
 void test_wpm() {
@@ -442,6 +474,7 @@ int main() {
   test_bpe();
   test_utf8_bpe();
   test_spm();
+  test_special_names();
   test_wpm();
   test_unigram();
   test_damaged();

@@ -77,11 +77,10 @@ std::string Normalizer::normalize(std::string_view text, bool prefix) const {
   bool after_space = trim_;
   for (size_t length = 0; !text.empty(); text.remove_prefix(length)) {
     std::string_view part = replacement(text, length);
-    if (part == kSpaceMark) part = " ";
     while (after_space && !part.empty() && part[0] == ' ') part.remove_prefix(1);
     if (part.empty()) continue;
-    out += part;
     after_space = trim_ && part.back() == ' ';
+    out += part == kSpaceMark ? " " : part;  // not before: the mark itself is no space that is dropped
   }
   if (trim_) {
     while (out.size() > start && out.back() == ' ') out.pop_back();

@@ -14,7 +14,8 @@ class Normalizer {
   Normalizer(const VocabData& data, const Vocab& vocab);
 
   // Characters replaced by the map; spaces at both ends dropped and runs of them made one, where the model
-  // wants that; U+2581 as spaces. With `prefix` and where the model wants it, a space is put before.
+  // wants that; U+2581 as spaces, of which only those at the end are dropped. With `prefix` and where the
+  // model wants it, a space is put before.
   std::string normalize(std::string_view text, bool prefix) const;
 
  private:

@@ -1,6 +1,9 @@
 #include "tokenizer.h"
 
+#include <algorithm>
+
 #include "../error.h"
+#include "../unicode/unicode.h"
 #include "model.h"
 #include "prefix_trie.h"
 #include "pretokenizer.h"
@@ -36,12 +39,46 @@ std::unique_ptr<TokenModel> make_model(const VocabData& data, const Vocab& vocab
   }
 }
 
+// Where the white space before the mask's name is part of it, as in `Paris is <mask>.`
+bool mask_takes_space(const VocabData& data) {
+  constexpr std::string_view kPres[] = {"jina-v2-es", "jina-v2-de", "jina-v2-code", "roberta-bpe", "modern-bert"};
+  return data.model == "t5" || std::find(std::begin(kPres), std::end(kPres), data.pre) != std::end(kPres);
+}
+
+// Where the white space after a special token's name is part of it, as in "<|user|>\nHello". Nothing but the
+// model's name tells Phi-3's vocabulary from other ones.
+bool specials_take_space(const VocabData& data) {
+  std::string name = data.name;
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return data.model == "llama" && (name.find("phi-3") != name.npos || name.find("phi3") != name.npos);
+}
+
+size_t without_space_after(std::string_view text) {
+  size_t end = 0;
+  for (size_t i = 0, length = 0; i < text.size(); i += length) {
+    if (!unicode::is_white_space(unicode::decode(text.substr(i), length))) end = i + length;
+  }
+  return end;
+}
+
+size_t space_before(std::string_view text) {
+  size_t i = 0;
+  for (size_t length = 0; i < text.size(); i += length) {
+    if (!unicode::is_white_space(unicode::decode(text.substr(i), length))) break;
+  }
+  return i;
+}
+
 bool is_special(TokenType type) { return type == TokenType::kControl || type == TokenType::kUnknown; }
 
 }  // namespace
 
 struct Tokenizer::Parts {
-  explicit Parts(const VocabData& data) : vocab(data, kind_of(data)), model(make_model(data, vocab)) {
+  explicit Parts(const VocabData& data)
+      : vocab(data, kind_of(data)),
+        model(make_model(data, vocab)),
+        space_before_mask(mask_takes_space(data)),
+        space_after_specials(specials_take_space(data)) {
     std::vector<PrefixTrie::Entry> entries;
     size_t bytes = 0;
     for (int32_t id = 0; id < vocab.size(); id++) {
@@ -69,9 +106,15 @@ struct Tokenizer::Parts {
     return longest;
   }
 
+  bool takes_space_before(int32_t id) const { return space_before_mask && id == vocab.mask; }
+  bool takes_space_after(int32_t id) const {
+    return space_after_specials && id != vocab.unk && id != vocab.bos && vocab.piece(id) != "<|endoftext|>";
+  }
+
   Vocab vocab;
   std::unique_ptr<TokenModel> model;
   PrefixTrie specials;
+  bool space_before_mask, space_after_specials;
 };
 
 Tokenizer::Tokenizer(const VocabData& data) : parts_(std::make_unique<const Parts>(data)) {}
@@ -96,10 +139,14 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool bos, bool spe
       i++;
       continue;
     }
-    if (i > begin) parts_->model->encode(text.substr(begin, i - begin), first, ids);
+    std::string_view before = text.substr(begin, i - begin);
+    if (parts_->takes_space_before(id)) before = before.substr(0, without_space_after(before));
+    if (!before.empty()) parts_->model->encode(before, first, ids);
     ids.push_back(id);
     first = true;
-    begin = i += length;
+    i += length;
+    if (parts_->takes_space_after(id)) i += space_before(text.substr(i));
+    begin = i;
   }
   if (begin < text.size()) parts_->model->encode(text.substr(begin), first, ids);
   if (bos && vocab.add_eos) ids.push_back(vocab.eos);

@@ -199,7 +199,9 @@ void Vocab::find_ends(const VocabData& data) {
     if (token.size() < 4 || token.size() > 40 || (token[0] != '<' && token[0] != '[' && token[0] != '_'))
       continue;
     TokenType& type = types_[static_cast<size_t>(id)];
-    if (contains(kEndNames, token) && !(type == TokenType::kNormal && is_merged(data, token))) {
+    // Gemma's vocabulary has the tags of HTML, </s> among them: text like any other, and no end.
+    const bool tag = token == "</s>" && type == TokenType::kUserDefined && eos >= 0 && eos != id;
+    if (contains(kEndNames, token) && !tag && !(type == TokenType::kNormal && is_merged(data, token))) {
       type = TokenType::kControl;  // whatever the file says: no content may end an answer
       ends_.push_back(id);
       if (token == "<|end|>") harmony_end = id;
