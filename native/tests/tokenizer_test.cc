@@ -401,10 +401,13 @@ void test_pretokenizers() {
   CHECK_EQ(splits("tekken", "aB12 ABc"), "a|B|1|2| ABc");
   CHECK_EQ(splits("falcon", "a+b==c 12345.6"), "a|+|b|==|c| |123|45|.|6");
   CHECK_EQ(splits("default", "a+b 1234"), "a|+|b| |123|4");
+  CHECK_EQ(splits("default", "a `b"), "a| `|b");
+  CHECK_EQ(splits("falcon", "a `b"), "a| |`|b");
   CHECK_EQ(splits("deepseek-llm", "ab 中文12 \n"), "ab| |中文|1|2| |\n");
   CHECK_EQ(splits("deepseek-coder", "ab, 中文12"), "ab|,| |中文|1|2");
   CHECK_EQ(splits("deepseek-v3", "#include ab12345中文カナ é!\n"), "#include| ab|123|45|中文カナ| é|!\n");
   CHECK_EQ(splits("superbpe", "ab 1234567 12"), "ab |1|234|567| |12");
+  CHECK_EQ(splits("superbpe", "½9½1234½"), "½9½1|234½");
   CHECK_EQ(splits("tiny_aya", "1234567 1234a 123"), "1|234|567| |123|4|a| |123");
   CHECK_EQ(splits("afmoe", "1234a中é"), "1|234|a|中|é");
   CHECK_EQ(splits("kimi-k2", "ab中文cd12345"), "ab|中文|cd|123|45");

@@ -9,8 +9,9 @@ namespace pl {
 namespace {
 
 // Passes that are no regular expression: runs of digits (\p{Nd}) are cut into groups of three, counted from
-// the right, as \d{1,3}(?=(\d{3})*…) would, which takes quadratic time.
-constexpr char kThrees[] = "\1", kThreesBeforeBoundary[] = "\2";
+// the right, as \d{1,3}(?=(\d{3})*…) would, which takes quadratic time. The third only cuts before each group
+// of three, as (?=(\d{3})+(?!\d)) would.
+constexpr char kThrees[] = "\1", kThreesBeforeBoundary[] = "\2", kBeforeThrees[] = "\3";
 
 #define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define LETTERS R"([^\r\n\p{L}\p{N}]?\p{L}+)"
@@ -54,7 +55,7 @@ constexpr char kKimiK2[] = R"(\p{Han}+|[^\r\n\p{L}\p{N}]?)" NOT_HAN_UPPER "*" NO
                            R"(?|[^\r\n\p{L}\p{N}]?)" NOT_HAN_UPPER "+" NOT_HAN_LOWER "*" CONTRACTION
                            R"(?|\p{N}{1,3}|)" SYMBOLS "|" SPACES;
 constexpr char kBloom[] = R"( ?[^(\s|[.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C}])]+)";
-constexpr char kPunctuation[] = R"([\p{P}$+<=>^~|`]+)";
+constexpr char kPunctuation[] = R"([\p{P}$+<=>^~|`]+)", kDefaultPunctuation[] = R"([\p{P}$+<=>^~|]+)";
 
 constexpr char kDigit[] = R"(\p{N})", kDigits[] = R"(\p{N}+)", kThreeDigits[] = "[0-9][0-9][0-9]";
 constexpr char kUpTo3Digits[] = R"(\p{N}{1,3})";
@@ -101,7 +102,7 @@ struct Row {
 };
 
 constexpr Row kTable[] = {
-    {"default", kPlain, {kPunctuation, kGpt2, kDigits, kThreeDigits}},
+    {"default", kPlain, {kDefaultPunctuation, kGpt2, kDigits, kThreeDigits}},
     {"gpt-2 gpt2 gpt-neox olmo mpt jais phi-2 modern-bert jina-es jina-de jina-v2-es jina-v2-de jina-v1-en "
      "jina-v2-code "
      "roberta-bpe gigachat a.x-4.0 mellum trillion granite-docling exaone4",
@@ -132,7 +133,7 @@ constexpr Row kTable[] = {
     {"deepseek-v3 hunyuan-dense joyai-llm hy_v4", kPlain, {kUpTo3Digits, kDeepseek3Asian, kDeepseek3}},
     {"spark2_5", kPlain, {kUpTo3Digits, kDeepseek3Asian, kSpark25, kDigit}},
     {"afmoe", kPlain, {kThrees, kAfmoeAsian, kDeepseek3}},
-    {"superbpe", kPlain, {kDigits, kThrees}},
+    {"superbpe", kPlain, {kDigits, kBeforeThrees}},
     {"bloom poro-chat gpt3-finnish", kPlain, {kBloom}},
     {"viking", kPlain, {kBloom, kDigit}},
     {"jais-2", kPlain, {kJais2}},
@@ -166,16 +167,22 @@ const Row& row_of(std::string_view name) {
        std::string(name).c_str(), known.c_str());
 }
 
-void split_threes(std::span<const char32_t> text, size_t begin, size_t end, bool at_boundary,
-                  std::vector<size_t>& ends) {
+void split_threes(std::span<const char32_t> text, size_t begin, size_t end, char how, std::vector<size_t>& ends) {
   static const unicode::CharBitmap digit(unicode::CharSet::of_categories(1u << unicode::kNd));
   static const unicode::CharBitmap word(unicode::CharSet::word());
   size_t unmatched = begin;
   for (size_t i = begin; i < end;) {
     size_t after = i;
     while (after < end && digit.contains(text[after])) after++;
-    if (after == i || (at_boundary && after < end && word.contains(text[after]))) {
+    if (after == i || (how == kThreesBeforeBoundary[0] && after < end && word.contains(text[after]))) {
       i = after + (after == i);
+      continue;
+    }
+    if (how == kBeforeThrees[0]) {
+      for (size_t next = i + (after - i) % 3; next < after; next += 3) {
+        if (next > begin) ends.push_back(next);
+      }
+      i = after;
       continue;
     }
     if (i > unmatched) ends.push_back(i);
@@ -190,10 +197,10 @@ void split_threes(std::span<const char32_t> text, size_t begin, size_t end, bool
 Pretokenizer::Pretokenizer(std::string_view name) : traits_(row_of(name).traits) {
   for (const char* pass : row_of(name).passes) {
     if (pass == nullptr) break;
-    if (pass[0] > '\2') {
+    if (pass[0] > '\3') {
       passes_.push_back({.regex = unicode::Regex(pass)});
     } else {
-      passes_.push_back({.regex = {}, .whole = pass[0] == kThreesBeforeBoundary[0]});
+      passes_.push_back({.regex = {}, .threes = pass[0]});
     }
   }
 }
@@ -211,7 +218,7 @@ std::vector<size_t> Pretokenizer::split(std::span<const char32_t> text) const {
       if (pass.regex) {
         pass.regex->split(text, begin, end, finer);
       } else {
-        split_threes(text, begin, end, pass.whole, finer);
+        split_threes(text, begin, end, pass.threes, finer);
       }
       begin = end;
     }

@@ -34,8 +34,8 @@ class Pretokenizer {
  private:
   // One pass over all pieces that the passes before it left.
   struct Pass {
-    std::optional<unicode::Regex> regex;  // none: see `whole`
-    bool whole = false;  // groups of three digits only where the digits end at a word's boundary
+    std::optional<unicode::Regex> regex;
+    char threes = 0;  // without a regex: which way digits are grouped by three
   };
   PretokenizerTraits traits_;
   std::vector<Pass> passes_;

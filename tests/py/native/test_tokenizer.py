@@ -13,6 +13,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
+from hard_texts import random_texts  # noqa: E402
 from native_build import program  # noqa: E402
 
 from pocketllama import gguf  # noqa: E402
@@ -102,7 +103,7 @@ def test_agrees_with_hugging_face(check: Path, pre: str) -> None:
     with gguf.read(file) as source:
         tokens, types, merges = (source.metadata["tokenizer.ggml." + k] for k in ("tokens", "token_type", "merges"))
     model = reference.bpe(tokens, types, merges, pre, whole_words=pre in ("llama-bpe", "tekken"))
-    texts = reference.random_texts(2000, seed=len(pre))
+    texts = random_texts(2000, seed=len(pre))
     expected = model.encode_batch(texts, add_special_tokens=False)
     for text, e, (ids, back) in zip(texts, expected, encode(check, file, texts, pre), strict=True):
         assert ids == e.ids, text

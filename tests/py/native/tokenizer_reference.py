@@ -6,7 +6,6 @@ The pre-tokenizers are put together as the models' own tokenizer.json files have
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers
@@ -49,6 +48,12 @@ _DEEPSEEK3 = (
 )
 _BLOOM = " ?[^(\\s|[.,!?…。，、।۔،])]+"
 _CJK3 = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
+# As published: what a library normalizes (U+1F7D, U+1FD3, U+1FDB) would be ranges that end before they begin.
+_DEEPSEEK_LETTERS = (
+    r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝ"
+    "Ὗ-\u1f7dᾀ-ᾴᾶ-ᾼ\u1fbeῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳ"
+    "Ꙁ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+"
+)
 _DEEPSEEK_CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 
 
@@ -74,6 +79,17 @@ def pre_tokenizer(name: str) -> PreTokenizer:
         # vocabulary, trained so, does not show it. Its Punctuation is that of an old Unicode, and of ASCII.
         "falcon": [*_split(r"[\p{P}$+<=>^~|`]+", _GPT2), Digits(False), *_split("[0-9]{3}"), _bytes(False)],
         "deepseek-coder": [*_split("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK), Digits(True), _bytes(False)],
+        "deepseek-llm": [
+            *_split("[\r\n]", _DEEPSEEK_LETTERS, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", _DEEPSEEK_CJK),
+            Digits(True),
+            _bytes(False),
+        ],
+        "chameleon": [
+            *_split("<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\t\n]|    |  )"),
+            Digits(True),
+            *_split(r"[\p{P}!-/:-@\[-`{-~]"),  # Punctuation, but of today's Unicode
+            _bytes(True),
+        ],
         "deepseek-v3": [*_split(r"\p{N}{1,3}", _CJK3, _DEEPSEEK3), _bytes(False)],
         "viking": [*_split(_BLOOM), Digits(True), _bytes(False)],
         "superbpe": [*_split(r"\p{N}+", r"(?=(\d{3})+(?!\d))"), _bytes(False)],
@@ -84,7 +100,7 @@ def pre_tokenizer(name: str) -> PreTokenizer:
 
 PRE_TOKENIZERS = (
     "gpt-2 llama-bpe dbrx qwen2 qwen35 gpt-4o tekken kimi-k2 bailingmoe seed-coder exaone-moe jais-2 bloom starcoder"
-    " falcon deepseek-coder deepseek-v3 viking superbpe tiny_aya"
+    " falcon deepseek-coder deepseek-llm deepseek-v3 viking superbpe tiny_aya chameleon"
 ).split()
 
 
@@ -106,43 +122,3 @@ def bert(tokens: Sequence[str], lowercase: bool = True) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     return tokenizer
-
-
-_WORDS = (
-    "the of and Hello world I'm we've they'll 'RE 'S 'ſ it's don't DON'T camelCase XMLHttpRequest über naïve Straße "
-    "нещо на Български Ελληνικά ΣΊΣΥΦΟΣ עברית العربية हिन्दी ไทย កាន់តែ 中文分词 日本語テキスト カタカナ 한국어 ㄅㄆㄇ "
-    "3.14 1,000,000 ２３４ ٣٤٥ ½ Ⅻ x² e=mc² __init__ foo_bar() a->b; /* c */ http://x.y/z?q=1&r=2 \\n </s> <|im_end|> "
-    "ǅ ﬁ ﬆ İstanbul ı ǆ K Å 🦙 😶‍🌫️ 👩‍👩‍👧‍👦 🇩🇪 ✅ … “quoted” — – • © ™ € ₿ ± ≠ ∑ "
-    "\u200b \u200d \u2028 \u0085 \u00a0 \u3000 ▁ ▁▁"
-).split(" ")
-_PIECES = [
-    " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n", "\n ", "\u00a0", "\u3000", "'", "''", '"', "!", "?!",
-    "...", "-", "/", "//", "\u0301", "\u0308\u0301", "\u0e33", "\u094d", "\u200d", "\ufe0f", "\x00", "\x1c", "\x7f",
-    "\ufffd", "\ufeff",
-]  # fmt: skip
-_RANGES = ((0, 0x24F), (0x250, 0x2FFF), (0x3000, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x1FFFF), (0x20000, 0x10FFFF))
-
-
-def random_texts(count: int, seed: int) -> list[str]:
-    """Texts of what goes wrong: scripts, emoji, marks, digits, spaces, line ends, contractions, any code point."""
-    rng = random.Random(seed)
-    texts = []
-    for _ in range(count):
-        parts = []
-        for _ in range(rng.randint(0, 12)):
-            kind = rng.random()
-            if kind < 0.45:
-                parts.append(rng.choice(_WORDS))
-            elif kind < 0.75:
-                parts.append(rng.choice(_PIECES) * rng.choice((1, 1, 1, 2, 3, 9)))
-            elif kind < 0.83:
-                parts.append("".join(rng.choice("0123456789") for _ in range(rng.randint(1, 9))))
-            elif kind < 0.92:
-                parts.append("".join(chr(rng.randint(32, 126)) for _ in range(rng.randint(1, 8))))
-            else:
-                low, high = rng.choice(_RANGES)
-                parts.append("".join(chr(rng.randint(low, high)) for _ in range(rng.randint(1, 4))))
-            if rng.random() < 0.4:
-                parts.append(" ")
-        texts.append("".join(parts))
-    return texts
