@@ -86,7 +86,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   data.model = kModels[in.byte() % std::size(kModels)];
   data.pre = kPres[in.byte() % std::size(kPres)];
   const uint8_t options = in.byte(), more = in.byte();
-  if (more & 128) data.name = "Phi-3";
+  if (more & 128) data.architecture = "phi3";
   if (options & 1) data.add_space_prefix = (options & 2) != 0;
   if (options & 4) data.remove_extra_whitespaces = (options & 8) != 0;
   if (options & 16) data.bos = in.byte(), data.eos = token_id(in.byte()), data.unk = token_id(in.byte());

@@ -213,7 +213,7 @@ void test_special_names() {
   add(phi, "<|user|>", kControl);
   const int32_t user = 266;
   CHECK_IDS(Tokenizer(phi).encode("<|user|> \nab", false, true), {user, 3, 3, 10 + '\n', 6});
-  phi.name = "Phi-3-mini-4k-instruct";
+  phi.architecture = "phi3";
   CHECK_IDS(Tokenizer(phi).encode("<|user|> \n\u3000ab", false, true), {user, 7});
   CHECK_IDS(Tokenizer(phi).encode("ab <|user|>\n", false, true), {7, 3, user});
   CHECK_IDS(Tokenizer(phi).encode("<s> ab", false, true), {1, 3, 7});

@@ -45,23 +45,21 @@ bool mask_takes_space(const VocabData& data) {
   return data.model == "t5" || std::find(std::begin(kPres), std::end(kPres), data.pre) != std::end(kPres);
 }
 
-// Where the white space after a special token's name is part of it, as in "<|user|>\nHello". Nothing but the
-// model's name tells Phi-3's vocabulary from other ones.
+// Where the white space after a special token's name is part of it, as in "<|user|>\nHello": in the vocabulary
+// that the Phi-3 models share. No key says so.
 bool specials_take_space(const VocabData& data) {
-  std::string name = data.name;
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return data.model == "llama" && (name.find("phi-3") != name.npos || name.find("phi3") != name.npos);
+  return data.model == "llama" && (data.architecture == "phi3" || data.architecture == "phimoe");
 }
 
-size_t without_space_after(std::string_view text) {
+std::string_view without_trailing_space(std::string_view text) {
   size_t end = 0;
   for (size_t i = 0, length = 0; i < text.size(); i += length) {
     if (!unicode::is_white_space(unicode::decode(text.substr(i), length))) end = i + length;
   }
-  return end;
+  return text.substr(0, end);
 }
 
-size_t space_before(std::string_view text) {
+size_t leading_space(std::string_view text) {
   size_t i = 0;
   for (size_t length = 0; i < text.size(); i += length) {
     if (!unicode::is_white_space(unicode::decode(text.substr(i), length))) break;
@@ -140,12 +138,12 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool bos, bool spe
       continue;
     }
     std::string_view before = text.substr(begin, i - begin);
-    if (parts_->takes_space_before(id)) before = before.substr(0, without_space_after(before));
+    if (parts_->takes_space_before(id)) before = without_trailing_space(before);
     if (!before.empty()) parts_->model->encode(before, first, ids);
     ids.push_back(id);
     first = true;
     i += length;
-    if (parts_->takes_space_after(id)) i += space_before(text.substr(i));
+    if (parts_->takes_space_after(id)) i += leading_space(text.substr(i));
     begin = i;
   }
   if (begin < text.size()) parts_->model->encode(text.substr(begin), first, ids);

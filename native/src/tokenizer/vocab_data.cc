@@ -26,7 +26,7 @@ std::optional<int32_t> token_id(const Gguf& file, const std::string& name) {
 VocabData read_vocab(const Gguf& file) {
   const auto flag = [&](const char* name) { return file.boolean(std::string("tokenizer.ggml.") + name); };
   VocabData data;
-  data.name = file.str("general.name").value_or("");
+  data.architecture = file.str("general.architecture").value_or("");
   data.model = file.require_str("tokenizer.ggml.model");
   data.pre = file.str("tokenizer.ggml.pre").value_or("");
   const auto tokens = file.require_strings("tokenizer.ggml.tokens");

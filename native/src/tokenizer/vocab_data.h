@@ -15,8 +15,8 @@ enum class TokenType : uint8_t { kUndefined, kNormal, kUnknown, kControl, kUserD
 
 // Each member is the key tokenizer.ggml.… of the same name, unless a comment says which it is.
 struct VocabData {
-  std::string name;   // general.name
-  std::string model;  // llama, gpt2, bert, t5, gemma4
+  std::string architecture;  // general.architecture
+  std::string model;         // llama, gpt2, bert, t5, gemma4
   std::string pre;
   std::vector<std::string> tokens;
   std::vector<float> scores;         // one per token, or none

@@ -57,7 +57,6 @@ def write(file: Path, tokens: list[str], types: list[int], **values: Any) -> Pat
     kinds = {bool: ValueType.BOOL, int: ValueType.UINT32, str: ValueType.STRING}
     metadata: dict[str, Any] = {
         "general.architecture": (ValueType.STRING, "llama"),
-        "general.name": (ValueType.STRING, values.pop("name", "")),
         "tokenizer.ggml.tokens": (ArrayOf(ValueType.STRING), tokens),
         "tokenizer.ggml.token_type": (ArrayOf(ValueType.INT32), types),
     }
