@@ -19,7 +19,7 @@ class Head {
   void run(int64_t layer, const Item& item, int64_t kv_head, const float* sink, const float* q, float* out) {
     const int64_t first = c_.slides(layer) ? std::max<int64_t>(0, item.pos - c_.window + 1) : 0;
     // Quantized once for all keys: the products are of whole numbers then, as a matrix of Q8_0 makes them.
-    if (cache_.type() == Type::Q8_0) k_.quantize_act(q, quantized_, c_.head_dim);
+    if (cache_.type() == Type::Q8_0) k_.quantize_act(q, quantized_, 1, c_.head_dim);
     const int64_t key_at = cache_.bytes_of(kv_head * c_.head_dim), value_at = cache_.bytes_of(kv_head * c_.value_dim);
     std::fill_n(out, c_.value_dim, 0.0f);
     float top = -std::numeric_limits<float>::infinity(), sum = 0.0f;
@@ -29,8 +29,14 @@ class Head {
       const int64_t end = std::min<int64_t>((at / kBlock + 1) * kBlock, item.pos + 1);
       float scores[kBlock];
       float highest = -std::numeric_limits<float>::infinity();
+      if (cache_.type() == Type::Q8_0) {
+        k_.mat[static_cast<uint32_t>(Type::Q8_0)].multiply({cache_.key(layer, item.seq, at) + key_at, cache_.key_bytes(), end - at,
+                                                            c_.head_dim, quantized_, nullptr, 1, scores, kBlock});
+      } else {
+        for (int64_t j = at; j < end; ++j) scores[j - at] = dot(cache_.key(layer, item.seq, j) + key_at, q);
+      }
       for (int64_t j = at; j < end; ++j) {
-        float score = c_.attn_scale * dot(cache_.key(layer, item.seq, j) + key_at, q);
+        float score = c_.attn_scale * scores[j - at];
         if (c_.attn_soft_cap > 0) score = c_.attn_soft_cap * std::tanh(score / c_.attn_soft_cap);
         scores[j - at] = score;
         highest = std::max(highest, score);
@@ -52,11 +58,8 @@ class Head {
 
  private:
   float dot(const std::byte* key, const float* q) const {
-    switch (cache_.type()) {
-      case Type::F16: return k_.dot_f16(reinterpret_cast<const uint16_t*>(key), q, c_.head_dim);
-      case Type::Q8_0: return k_.mat[static_cast<uint32_t>(Type::Q8_0)].dot(key, quantized_, c_.head_dim);
-      default: return k_.dot_f32(reinterpret_cast<const float*>(key), q, c_.head_dim);
-    }
+    if (cache_.type() == Type::F16) return k_.dot_f16(reinterpret_cast<const uint16_t*>(key), q, c_.head_dim);
+    return k_.dot_f32(reinterpret_cast<const float*>(key), q, c_.head_dim);
   }
   void add(const std::byte* value, float p, float* out) const {
     switch (cache_.type()) {

@@ -28,7 +28,7 @@ void KvCache::pack(const Kernels& k, const float* from, std::byte* to, int64_t n
     auto* block = reinterpret_cast<BlockQ8_0*>(to);
     for (int64_t i = 0; i < n; i += kActBlock, ++block) {
       ActBlock act;
-      k.quantize_act(from + i, &act, kActBlock);
+      k.quantize_act(from + i, &act, 1, kActBlock);
       block->d = f32_to_f16(act.d);
       std::memcpy(block->qs, act.q, sizeof act.q);
     }
