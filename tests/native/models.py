@@ -128,14 +128,13 @@ def _vocabulary() -> dict[str, Any]:
     tokens = ["<s>", "</s>", *map(chr, range(0x21, 0x7F))]
     tokens += [a + b for a in "abcdefgh" for b in "abcdefgh"][: N_VOCAB - len(tokens)]
     return {
-        "tokenizer.ggml.model": (ValueType.STRING, "gpt2"),
-        "tokenizer.ggml.pre": (ValueType.STRING, "gpt-2"),
+        "tokenizer.ggml.model": (ValueType.STRING, "llama"),
         "tokenizer.ggml.tokens": (ArrayOf(ValueType.STRING), tokens),
         "tokenizer.ggml.token_type": (
             ArrayOf(ValueType.INT32),
             [TokenType.CONTROL] * 2 + [TokenType.NORMAL] * (N_VOCAB - 2),
         ),
-        "tokenizer.ggml.merges": (ArrayOf(ValueType.STRING), ["a a", "a b"]),
+        "tokenizer.ggml.scores": (ArrayOf(ValueType.FLOAT32), [0.0] * N_VOCAB),
         "tokenizer.ggml.bos_token_id": (ValueType.UINT32, 0),
         "tokenizer.ggml.eos_token_id": (ValueType.UINT32, 1),
     }
