@@ -482,7 +482,7 @@ void bench(const Kernels& k) {
 int main(int argc, char**) {
   const Kernels scalar = pl::make_kernels("scalar");
   test_table();
-  for (const char* const isa : {"scalar", "avx2", "avx512", "avx512_vnni", "neon"}) {
+  for (const char* const isa : {"scalar", "avx2", "avx512", "avx512_vnni", "neon", "neon_dotprod"}) {
     const Kernels k = pl::make_kernels(isa);
     if (std::strcmp(k.isa, isa) != 0) continue;  // not here
     std::printf("%s\n", k.isa);

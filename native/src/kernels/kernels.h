@@ -117,5 +117,7 @@ void fill_scalar(Kernels& table);
 void fill_avx2(Kernels& table);
 void fill_avx512(Kernels& table);
 void fill_avx512_vnni(Kernels& table);
+void fill_neon(Kernels& table);
+void fill_neon_dotprod(Kernels& table);
 
 }  // namespace pl

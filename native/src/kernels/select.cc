@@ -23,12 +23,19 @@ constexpr auto kFillAvx2 = fill_avx2, kFillAvx512 = fill_avx512, kFillAvx512Vnni
 constexpr void (*kFillAvx2)(Kernels&) = nullptr, (*kFillAvx512)(Kernels&) = nullptr, (*kFillAvx512Vnni)(Kernels&) = nullptr;
 #endif
 
+#if defined(__aarch64__)
+constexpr auto kFillNeon = fill_neon, kFillNeonDotprod = fill_neon_dotprod;
+#else
+constexpr void (*kFillNeon)(Kernels&) = nullptr, (*kFillNeonDotprod)(Kernels&) = nullptr;
+#endif
+
 constexpr Isa kIsas[] = {
     {"scalar", [](const Cpu&) { return true; }, fill_scalar},
     {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
     {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, kFillAvx512},
     {"avx512_vnni", [](const Cpu& cpu) { return cpu.avx512_vnni; }, kFillAvx512Vnni},
-    {"neon", [](const Cpu& cpu) { return cpu.neon; }, nullptr},
+    {"neon", [](const Cpu& cpu) { return cpu.neon; }, kFillNeon},
+    {"neon_dotprod", [](const Cpu& cpu) { return cpu.dotprod; }, kFillNeonDotprod},
 };
 
 }  // namespace

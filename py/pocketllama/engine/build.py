@@ -165,7 +165,9 @@ def isa_flags(source: Path) -> list[str]:
 
 
 def _wanted(source: Path) -> bool:
-    return cpu.machine() == "x86_64" or not source.name.startswith("avx")
+    """Whether this processor's family can have the file: kernels are named after their instruction set."""
+    family = {"avx": "x86_64", "neon": "aarch64"}
+    return all(machine == cpu.machine() or not source.name.startswith(isa) for isa, machine in family.items())
 
 
 def _check(library: Path) -> None:
