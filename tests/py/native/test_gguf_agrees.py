@@ -23,7 +23,7 @@ SOURCES = ["file.cc", "gguf.cc", "gguf_parse.cc", "gguf_names.cc", "gguf_split.c
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return program("gguf_check", SOURCES, tmp_path_factory.mktemp("gguf_check"))
+    return program("gguf_check", SOURCES, tmp_path_factory.mktemp("gguf_check"), sanitized=True)
 
 
 def native_says(check: Path, files: list[Path]) -> list[str]:
