@@ -137,7 +137,8 @@ def _compile(compiler: list[str], folder: Path, out: Path, report: Report) -> No
 
     def one(source: Path, target: Path) -> str | None:
         version = f'-DPL_VERSION="{__version__}"'
-        return _run([*compiler, *FLAGS, *isa_flags(source), version, "-c", str(source), "-o", str(target)])
+        flags = [_spelled(flag, compiler) for flag in isa_flags(source)]
+        return _run([*compiler, *FLAGS, *flags, version, "-c", str(source), "-o", str(target)])
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for i, why in enumerate(pool.map(one, sources, objects)):
@@ -162,6 +163,13 @@ def isa_flags(source: Path) -> list[str]:
     with source.open(encoding="utf-8") as f:
         first = f.readline()
     return first.removeprefix(_FLAGS_LINE).split() if first.startswith(_FLAGS_LINE) else []
+
+
+def _spelled(flag: str, compiler: list[str]) -> str:
+    """Zig takes -march for the name of a processor; the features behind it are given to the baseline's."""
+    if "ziglang" not in compiler or not flag.startswith("-march="):
+        return flag
+    return "-mcpu=baseline+" + flag.partition("+")[2]
 
 
 def _wanted(source: Path) -> bool:
