@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "architectures.h"
@@ -216,6 +217,10 @@ std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
   if (c.rope == Rope::kNone) w.position_embd = load.matrix("position_embd", c.n_ctx_train, c.dim);
   w.embd_norm = load.norm("token_embd_norm", c.dim);
   for (int64_t i = 0; i < c.n_layers; ++i) w.layers.push_back(load.layer(i));
+  // A width that no tensor has borne out would size arrays all the same.
+  const auto none = [&](auto has) { return std::none_of(w.layers.begin(), w.layers.end(), has); };
+  if (none([](const Layer& l) { return bool{l.up}; })) model->config.ffn_dim = 0;
+  if (none([](const Layer& l) { return bool{l.router}; })) model->config.expert_ffn_dim = 0;
   w.output_norm = load.required_norm("output_norm", c.dim);
   w.output = load.optional_matrix("output", c.n_vocab, c.dim);
   if (!w.output) w.output = w.token_embd;

@@ -21,6 +21,7 @@ import pytest
 from pocketllama import gguf
 
 from . import abi
+from .cases import CASES
 from .library import Library
 from .models import write
 
@@ -233,6 +234,30 @@ def test_what_a_model_takes(lib: Any, tales: Path) -> None:
         values = values * file.metadata["llama.attention.head_count_kv"] // file.metadata["llama.attention.head_count"]
     assert sizes["f16"] == 2 * values * 512 * 3 and sizes["f32"] == 2 * sizes["f16"]
     assert sizes["q8_0"] * 64 == sizes["f16"] * 34
+
+
+WITHIN = """
+import resource, sys, abi
+lib = abi.bind(sys.argv[1])
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+resource.setrlimit(resource.RLIMIT_AS, (int(status["VmSize"].split()[0]) * 1024 + (256 << 20), resource.RLIM_INFINITY))
+llm = abi.load(lib, sys.argv[2], context_length=64)
+assert lib.pl_eval(llm, abi.items([1, 2, 3]), 3, None) == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "key"), [("qwen3moe", "feed_forward_length"), ("llama", "expert_feed_forward_length")]
+)
+def test_a_width_that_no_tensor_has_takes_no_memory(path: str, case: str, key: str, tmp_path: Path) -> None:
+    """Found by fuzzing: 2^24 in a file of a few kilobytes asked for 16 GiB."""
+    if sys.platform != "linux":
+        pytest.skip("takes RLIMIT_AS")
+    model = CASES[case]
+    metadata = model.metadata | {"expert_count": 8, "expert_used_count": 3, key: 1 << 24}
+    file = write(tmp_path / "wide.gguf", model.arch, metadata, model.tensors())
+    ran = child("-c", WITHIN, path, file)
+    assert ran.returncode == 0, ran.stderr[-800:]
 
 
 PEAK = """
