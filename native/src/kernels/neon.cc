@@ -10,8 +10,8 @@
 namespace pl {
 namespace {
 
-void quantize_act(const float* x, ActBlock* out, int64_t n) {
-  for (const float* const end = x + n; x < end; x += 32, ++out) {
+void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
+  for (const float* const end = x + n; x < end; x += 32, out += stride) {
     float32x4_t v[8];
     uint32x4_t most = vdupq_n_u32(0);
     for (int k = 0; k < 8; ++k) {
@@ -22,7 +22,8 @@ void quantize_act(const float* x, ActBlock* out, int64_t n) {
     const float largest = bits_to_f32(bits);
     const bool finite = bits < 0x7F800000u;
     if (!finite || !(largest >= 1e-30f)) {  // as in scalar.cc
-      *out = {finite ? 0.0f : __builtin_nanf(""), 0, {0, 0}, {}};
+      const float d = finite ? 0.0f : __builtin_nanf("");
+      *out = {d, d, 0, {0, 0}, {}};
       continue;
     }
     const float inverse = 127.0f / largest;
@@ -34,10 +35,11 @@ void quantize_act(const float* x, ActBlock* out, int64_t n) {
     }
     for (int h = 0; h < 2; ++h) {
       vst1q_s8(out->q + 16 * h, vcombine_s8(vmovn_s16(q[2 * h]), vmovn_s16(q[2 * h + 1])));
-      out->sum16[h] = vaddvq_s16(vaddq_s16(q[2 * h], q[2 * h + 1]));
+      out->minus_sum16[h] = -vaddvq_s16(vaddq_s16(q[2 * h], q[2 * h + 1]));
     }
     out->d = largest / 127.0f;
-    out->sum = out->sum16[0] + out->sum16[1];
+    out->minus_sum = out->minus_sum16[0] + out->minus_sum16[1];
+    out->d_sum = out->d * static_cast<float>(-out->minus_sum);
   }
 }
 

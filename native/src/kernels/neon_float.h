@@ -6,6 +6,7 @@
 
 #include "../quant/half.h"
 #include "kernels.h"
+#include "multiply_rows.h"
 #include "neon_half.h"
 
 namespace pl {
@@ -200,9 +201,9 @@ void rms_norm(const float* x, const float* weight, float* out, int64_t n, float 
 }
 
 inline void fill_neon_float(Kernels& table) {
-  table.mat[static_cast<uint32_t>(Type::F32)].dot = mat_f32;
-  table.mat[static_cast<uint32_t>(Type::F16)].dot = mat_f16;
-  table.mat[static_cast<uint32_t>(Type::BF16)].dot = mat_bf16;
+  table.mat[static_cast<uint32_t>(Type::F32)].multiply = multiply_rows<mat_f32, false>;
+  table.mat[static_cast<uint32_t>(Type::F16)].multiply = multiply_rows<mat_f16, false>;
+  table.mat[static_cast<uint32_t>(Type::BF16)].multiply = multiply_rows<mat_bf16, false>;
   table.rms_norm = rms_norm;
   table.softmax = softmax;
   table.silu_mul = silu_mul;

@@ -11,6 +11,7 @@
 
 #include "../quant/unpack.h"
 #include "kernels.h"
+#include "multiply_rows.h"
 #include "neon_half.h"
 
 namespace pl {
@@ -100,7 +101,7 @@ float mat_32(const void* row, const void* act, int64_t n) {
   float32x4_t even = vdupq_n_f32(0.0f), odd = even;
   float rest = 0.0f;
   const auto add_block = [&](float32x4_t acc) {
-    if constexpr (requires { b->m; }) rest += half_at(b->m) * (a->d * static_cast<float>(a->sum));
+    if constexpr (requires { b->m; }) rest += half_at(b->m) * a->d_sum;
     acc = add_scaled(acc, dot_32(quants(*b), *a), scale_of(*b) * a->d);
     ++b;
     ++a;
@@ -148,7 +149,7 @@ float mat_k45(const void* row, const void* act, int64_t n) {
       int scale = 0, min = 0;
       unpack_scale_min(b->scales, g, &scale, &min);
       sums[g % 2] = add_scaled(sums[g % 2], dot_32(quants(*b, g), *a), d * static_cast<float>(scale) * a->d);
-      mins += static_cast<float>(min * a->sum) * a->d;
+      mins += static_cast<float>(min) * a->d_sum;
     }
     below += half_at(b->dmin) * mins;
   }
@@ -214,35 +215,39 @@ float mat_256(const void* row, const void* act, int64_t n) {
       for (int h = 0; h < 2; ++h) {
         const int32x4_t q = dot_16(vdupq_n_s32(0), vld1q_s8(w.q + 16 * h), vld1q_s8(a->q + 16 * h));
         sum = add_scaled(sum, q, w.scale[h] * a->d);
-        below += a->d * (w.min[h] * static_cast<float>(a->sum16[h]));
+        below += a->d * (w.min[h] * static_cast<float>(-a->minus_sum16[h]));
       }
     }
   }
   return vaddvq_f32(sum) - below;
 }
 
+template <Dot kDot>
+void set(Kernels& table, Type type) {
+  table.mat[static_cast<uint32_t>(type)].multiply = multiply_rows<kDot, true>;
+}
+
 inline void fill_neon_int8(Kernels& table) {
-  const auto set = [&table](Type type, Dot dot) { table.mat[static_cast<uint32_t>(type)].dot = dot; };
-  set(Type::Q4_0, mat_32<BlockQ4_0>);
-  set(Type::Q4_1, mat_32<BlockQ4_1>);
-  set(Type::Q5_0, mat_32<BlockQ5_0>);
-  set(Type::Q5_1, mat_32<BlockQ5_1>);
-  set(Type::Q8_0, mat_32<BlockQ8_0>);
-  set(Type::IQ4_NL, mat_32<BlockIQ4_NL>);
-  set(Type::MXFP4, mat_32<BlockMXFP4>);
-  set(Type::Q4_K, mat_k45<BlockQ4_K>);
-  set(Type::Q5_K, mat_k45<BlockQ5_K>);
-  set(Type::Q6_K, mat_q6_k);
-  set(Type::IQ4_XS, mat_iq4_xs);
-  set(Type::Q2_K, mat_256<BlockQ2_K>);
-  set(Type::Q3_K, mat_256<BlockQ3_K>);
-  set(Type::IQ2_XXS, mat_256<BlockIQ2_XXS>);
-  set(Type::IQ2_XS, mat_256<BlockIQ2_XS>);
-  set(Type::IQ2_S, mat_256<BlockIQ2_S>);
-  set(Type::IQ3_XXS, mat_256<BlockIQ3_XXS>);
-  set(Type::IQ3_S, mat_256<BlockIQ3_S>);
-  set(Type::IQ1_S, mat_256<BlockIQ1_S>);
-  set(Type::IQ1_M, mat_256<BlockIQ1_M>);
+  set<mat_32<BlockQ4_0>>(table, Type::Q4_0);
+  set<mat_32<BlockQ4_1>>(table, Type::Q4_1);
+  set<mat_32<BlockQ5_0>>(table, Type::Q5_0);
+  set<mat_32<BlockQ5_1>>(table, Type::Q5_1);
+  set<mat_32<BlockQ8_0>>(table, Type::Q8_0);
+  set<mat_32<BlockIQ4_NL>>(table, Type::IQ4_NL);
+  set<mat_32<BlockMXFP4>>(table, Type::MXFP4);
+  set<mat_k45<BlockQ4_K>>(table, Type::Q4_K);
+  set<mat_k45<BlockQ5_K>>(table, Type::Q5_K);
+  set<mat_q6_k>(table, Type::Q6_K);
+  set<mat_iq4_xs>(table, Type::IQ4_XS);
+  set<mat_256<BlockQ2_K>>(table, Type::Q2_K);
+  set<mat_256<BlockQ3_K>>(table, Type::Q3_K);
+  set<mat_256<BlockIQ2_XXS>>(table, Type::IQ2_XXS);
+  set<mat_256<BlockIQ2_XS>>(table, Type::IQ2_XS);
+  set<mat_256<BlockIQ2_S>>(table, Type::IQ2_S);
+  set<mat_256<BlockIQ3_XXS>>(table, Type::IQ3_XXS);
+  set<mat_256<BlockIQ3_S>>(table, Type::IQ3_S);
+  set<mat_256<BlockIQ1_S>>(table, Type::IQ1_S);
+  set<mat_256<BlockIQ1_M>>(table, Type::IQ1_M);
 }
 
 }  // namespace
