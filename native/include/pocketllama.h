@@ -203,6 +203,14 @@ PL_API int ctransformers_llm_sample(pl_llm* llm, const int* last_tokens, int n_l
                                     float temperature, float repetition_penalty, int seed);
 PL_API void ctransformers_llm_reset(pl_llm* llm);
 
+/* ---- the machine's limits --------------------------------------------------------------------------------------- */
+
+/* Bytes a second that `threads` threads (1 to 1024) read together from memory. Takes 256 MiB and a
+ * moment; a negative pl_error on failure. */
+PL_API double pl_probe_bandwidth(int32_t threads);
+/* Products of int8 a second that they do together, with the instructions that the kernels may use on this machine. */
+PL_API double pl_probe_int8(int32_t threads);
+
 #ifdef __cplusplus
 }
 #endif

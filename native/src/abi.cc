@@ -15,6 +15,7 @@
 #include "guarded.h"
 #include "kernels/kernels.h"
 #include "registry.h"
+#include "probe.h"
 #include "sampler.h"
 
 namespace {
@@ -135,6 +136,15 @@ pl::SamplerParams sampler_params(const pl_sampling& p) {
   need(p.bias_values, p.n_bias, "bias_values");
   for (int32_t i = 0; i < p.n_bias; ++i) out.logit_bias.emplace_back(p.bias_tokens[i], p.bias_values[i]);
   return out;
+}
+
+double probed(double (*probe)(int), int32_t threads) {
+  return guarded(
+      [&] {
+        if (threads < 1 || threads > 1024) fail(ErrorKind::kUsage, "threads must be from 1 to 1024, not %d", threads);
+        return probe(threads);
+      },
+      [](int32_t kind) { return static_cast<double>(kind); });
 }
 
 }  // namespace
@@ -478,5 +488,8 @@ int ctransformers_llm_sample(pl_llm* llm, const int* last_tokens, int n_last, in
 void ctransformers_llm_reset(pl_llm* llm) {
   guarded([&] { Locked(llm)->reset(); return 0; }, failed_int);
 }
+
+double pl_probe_bandwidth(int32_t threads) { return probed(pl::probe_bandwidth, threads); }
+double pl_probe_int8(int32_t threads) { return probed(pl::probe_int8, threads); }
 
 }  // extern "C"

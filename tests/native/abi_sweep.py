@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import c_char_p, c_float, c_int32, c_int64, c_void_p
+from ctypes import c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,10 @@ class Sweep:
         self.calls += 1
         kind, words = abi.error(lib)
         wrong = found is None and result is not None and result is not c_char_p
-        wrong |= result in (c_int32, c_int64, ctypes.c_int) and isinstance(found, int) and found < 0
+        wrong |= result in (c_int32, c_int64, ctypes.c_int, c_double) and found is not None and found < 0
         if wrong and name not in NO_WORDS and (not words or MARK in words):
             self.find(f"{name} failed without words: {about}")
-        ours = name.startswith("pl_") and result in (c_int32, c_int64) and name not in NO_WORDS
+        ours = name.startswith("pl_") and result in (c_int32, c_int64, c_double) and name not in NO_WORDS
         if wrong and ours and kind != found:
             self.find(f"{name} gave {found} and its kind is {kind}: {about}")
         if name in ("pl_load", "ctransformers_llm_create") and found:

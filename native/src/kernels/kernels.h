@@ -105,6 +105,9 @@ struct Kernels {
 // kUsage.
 const Kernels& kernels();
 
+// Whether this machine has an ISA, by its name there, and POCKETLLAMA_ISA does not mask it.
+bool isa_allowed(const char* isa);
+
 // What the table holds for a type; fails with kUnsupported for one that cannot be multiplied by.
 const MatType& mat_type(const Kernels& table, Type type);
 

@@ -29,6 +29,12 @@ constexpr auto kFillNeon = fill_neon, kFillNeonDotprod = fill_neon_dotprod;
 constexpr void (*kFillNeon)(Kernels&) = nullptr, (*kFillNeonDotprod)(Kernels&) = nullptr;
 #endif
 
+// What POCKETLLAMA_ISA says; null where it says nothing.
+const char* isa_wish() {
+  const char* const isa = std::getenv("POCKETLLAMA_ISA");
+  return isa != nullptr && *isa != '\0' ? isa : nullptr;
+}
+
 constexpr Isa kIsas[] = {
     {"scalar", [](const Cpu&) { return true; }, fill_scalar},
     {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
@@ -62,11 +68,17 @@ Kernels make_kernels(const char* isa) {
 }
 
 const Kernels& kernels() {
-  static const Kernels table = [] {
-    const char* const isa = std::getenv("POCKETLLAMA_ISA");
-    return make_kernels(isa != nullptr && *isa != '\0' ? isa : nullptr);
-  }();
+  static const Kernels table = make_kernels(isa_wish());
   return table;
+}
+
+bool isa_allowed(const char* isa) {
+  const char* const highest = isa_wish();
+  for (const Isa& row : kIsas) {
+    if (std::strcmp(isa, row.name) == 0) return row.here(cpu());
+    if (highest != nullptr && std::strcmp(highest, row.name) == 0) break;
+  }
+  return false;
 }
 
 const MatType& mat_type(const Kernels& table, Type type) {

@@ -1,0 +1,46 @@
+// The choice of a probe, and the one for any machine.
+#include "probe.h"
+
+#include "../cpu.h"
+#include "kernels.h"
+
+namespace pl {
+namespace {
+
+uint64_t read(const void* data, int64_t n) {
+  const auto* const p = static_cast<const uint64_t*>(data);
+  uint64_t sum[4] = {};
+  for (int64_t i = 0; i < n / 8; i += 8) {  // a cache line
+    __builtin_prefetch(p + i + 512);
+    for (int64_t j = 0; j < 8; ++j) sum[j % 4] ^= p[i + j];
+  }
+  return sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
+}
+
+constexpr int kLanes = 64;
+
+int32_t multiply(int64_t rounds) {
+  int8_t a[kLanes];
+  uint32_t sum[kLanes] = {}, all = 0;  // unsigned: they may overflow
+  for (int i = 0; i < kLanes; ++i) a[i] = static_cast<int8_t>(i);
+  for (int64_t r = 0; r < rounds; ++r) {
+    const auto b = static_cast<int8_t>(r);
+    for (int i = 0; i < kLanes; ++i) sum[i] += static_cast<uint32_t>(a[i] * b);
+  }
+  for (const uint32_t lane : sum) all ^= lane;
+  return static_cast<int32_t>(all);
+}
+
+}  // namespace
+
+Probe best_probe() {
+#if defined(__x86_64__)
+  if (cpu().avx512_vnni && isa_allowed("avx512")) return avx512_vnni_probe();
+  if (cpu().avx2 && isa_allowed("avx2")) return avx2_probe();
+#elif defined(__aarch64__)
+  if (cpu().dotprod && isa_allowed("neon")) return neon_dotprod_probe();
+#endif
+  return {read, multiply, kLanes};
+}
+
+}  // namespace pl

@@ -1,0 +1,25 @@
+// What bounds the kernels, as loops that do nothing else: reading memory, and multiplying int8. One pair for each ISA,
+// in <isa>_probe.cc; ../probe.cc times them.
+#pragma once
+
+#include <cstdint>
+
+namespace pl {
+
+struct Probe {
+  // Reads n bytes, a multiple of 4096 from an address that 64 divides; the result depends on all of them.
+  uint64_t (*read)(const void* data, int64_t n);
+  // `rounds` times `macs_per_round` products of int8, added up in registers; the result depends on all of them.
+  int32_t (*multiply)(int64_t rounds);
+  int64_t macs_per_round;
+};
+
+// The widest that this machine has and POCKETLLAMA_ISA allows.
+Probe best_probe();
+
+// Only to be called on a machine that has the ISA.
+Probe avx2_probe();
+Probe avx512_vnni_probe();
+Probe neon_dotprod_probe();
+
+}  // namespace pl
