@@ -12,7 +12,7 @@ import { layout } from "./paths.js";
 import { inspect } from "./python.js";
 
 /** The layers, and those that each one stands on. @type {Record<string, string[]>} */
-export const LAYERS = { convert: [], node: [], test: ["convert", "node"] };
+export const LAYERS = { bench: ["convert"], convert: [], node: [], test: ["convert", "node"] };
 
 /**
  * The requirements that a layer adds to the base and to the layers below it, and the folder that holds them.

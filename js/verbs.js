@@ -16,7 +16,7 @@ Make the private Python environment, which every other command otherwise makes w
   --wheelhouse DIR  install from the wheels in DIR, without the network
   --offline         use no network
   --force           make it anew even if it is there
-  --with LAYERS     bring these too, separated by commas: convert, node, test
+  --with LAYERS     bring these too, separated by commas: bench, convert, node, test
 `;
 
 const HELP = `pocketllama: run a language model on the computer you already have

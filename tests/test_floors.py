@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"gguf", "argv", "node"},
     {"models", "convert"},
     {"engine"},
-    {"rpc", "client", "doctor"},
+    {"rpc", "client", "doctor", "bench"},
     {"cli"},
     {"__main__", ""},
 ]

@@ -232,6 +232,35 @@ def build() -> None:
     output.write(f"{path}\n")
 
 
+def bench(
+    model: str = "tales",
+    prompt: str = "512",
+    new: str = "128",
+    batch: str = "1,8",
+    depth: str = "",
+    threads: int | None = None,
+    repeats: int = 5,
+    as_json: bool = False,
+    plot: str | None = None,
+) -> None:
+    """Measure a model."""
+    from .bench import measure, plan, report
+    from .bench import plot as picture
+    from .models import progress
+
+    tests = plan(prompt, new, batch, depth)
+    if plot:
+        picture.check(Path(plot))
+    with report.bar() as show, progress.bar() as pulled:
+        figures = measure(model, tests, threads=threads, repeats=repeats, progress=show, pull_progress=pulled)
+    if as_json:
+        _print_json(figures)
+    else:
+        output.write(report.render(figures))
+    if plot:
+        picture.draw(figures, Path(plot))
+
+
 def setup() -> None:
     """The npx entry does this itself; a Python that can run this line is set up."""
     output.write(f"pocketllama {__version__} is installed in {sys.prefix}; there is nothing to set up.\n")
@@ -345,6 +374,33 @@ VERBS: dict[str, Verb] = {
             Option("dry_run", ("--dry-run",), bool, "only say what would be written"),
         ),
         examples=("pocketllama convert ./llama-7b -o llama-7b.gguf --type q8_0",),
+    ),
+    "bench": Verb(
+        bench,
+        "Measure how fast a model is here, and what share of the machine's limits that is.",
+        options=(
+            _MODEL,
+            Option(
+                "prompt", ("-p", "--prompt"), str, "prompts of these lengths, evaluated at once; 0: none (512)", "N,…"
+            ),
+            Option("new", ("-n", "--new"), str, "so many tokens, one after the other; 0: none (128)", "N,…"),
+            Option("batch", ("-b", "--batch"), str, "… of so many texts at a time (1,8)", "N,…"),
+            Option("depth", ("-d", "--depth"), str, "both again, for one text, behind a context of N tokens", "N,…"),
+            Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N"),
+            Option("repeats", ("-r", "--repeats"), int, "how often, in turn; medians are shown (5)", "N"),
+            _JSON,
+            Option("plot", ("--plot",), str, "draw the figures: out.png, .svg or .pdf (needs matplotlib)", "FILE"),
+        ),
+        examples=(
+            "pocketllama bench -m tinyllama",
+            "pocketllama bench -m model.gguf -p 512 -n 128 -b 1,8 -d 512,4096 --json",
+        ),
+        details=(
+            "pp512 is a prompt of 512 tokens, tg128 the generation of 128, tg128@8 the same for each of 8 texts at\n"
+            "once, tg128 d4096 the same behind 4096 tokens. Generation is bound by memory, prompts by int8 products:\n"
+            "both limits are measured in the same run. ± is half the distance from the slowest to the fastest run.\n"
+            "docs/bench.md explains the figures of --json. Needs the engine's own library (pocketllama build)."
+        ),
     ),
     "js": Verb(
         js,

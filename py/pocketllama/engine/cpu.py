@@ -88,6 +88,18 @@ def default_threads() -> int:
     return int(wish)
 
 
+def name() -> str:
+    """What the processor calls itself; its kind where it does not say."""
+    if sys.platform == "darwin":
+        return _sysctl("machdep.cpu.brand_string").rstrip(b"\0").decode(errors="replace") or machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    found = (value.strip() for key, _, value in (line.partition(":") for line in lines) if key.strip() == "model name")
+    return next(found, "") or platform.processor() or machine()
+
+
 def machine() -> str:
     """`x86_64`, `aarch64`, …: one name for what platforms spell differently."""
     name = platform.machine().lower()

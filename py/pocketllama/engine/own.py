@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, Structure, byref, c_char_p, c_float, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,6 +126,8 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "sampler_new": ([POINTER(_Sampling)], c_void_p),
     "sampler_free": ([c_void_p], None),
     "sample": ([c_void_p, c_void_p, c_int64, _i32_p, c_int64], c_int32),
+    "probe_bandwidth": ([c_int32], c_double),
+    "probe_int8": ([c_int32], c_double),
 }
 
 
@@ -135,6 +149,21 @@ def bind(lib: ctypes.CDLL) -> ctypes.CDLL:
         function = getattr(lib, f"pl_{name}")
         function.argtypes, function.restype = argtypes, restype
     return lib
+
+
+def probe(lib: Any, limit: str, threads: int) -> float:
+    """What this machine does at most: "bandwidth", bytes read a second, or "int8", products of int8 a second."""
+    value = float(getattr(lib, f"pl_probe_{limit}")(threads))
+    if value < 0:
+        raise _error(lib)
+    return value
+
+
+def _error(lib: Any, what: str = "") -> PocketllamaError:
+    """What the last call that failed had to say."""
+    words = (lib.pl_last_error() or b"").decode(errors="replace")
+    cls = _ERRORS.get(lib.pl_last_error_kind(), EngineError)
+    return cls(f"{what}: {words}." if what else f"{words[:1].upper()}{words[1:]}.", remedy=_REMEDIES.get(cls))
 
 
 class Own:
@@ -160,7 +189,7 @@ class Own:
         )
         self.handle = self.lib.pl_load(str(path).encode(), byref(options))
         if not self.handle:
-            raise self._error(str(path))
+            raise _error(self.lib, str(path))
         self.vocab_size = self.call("vocab_size")
         self.context_length = self.call("context_length")
         self.architecture = self.lib.ctransformers_llm_architecture(self.handle).decode()
@@ -181,14 +210,8 @@ class Own:
             raise EngineClosed("This model has been closed.", remedy="Load it again with LLM.from_pretrained().")
         value = int(getattr(self.lib, f"pl_{name}")(self.handle, *args))
         if value < 0 and name not in ("bos",):
-            raise self._error()
+            raise _error(self.lib)
         return value
-
-    def _error(self, what: str = "") -> PocketllamaError:
-        words = (self.lib.pl_last_error() or b"").decode(errors="replace")
-        cls = _ERRORS.get(self.lib.pl_last_error_kind(), EngineError)
-        remedy = _REMEDIES.get(cls)
-        return cls(f"{what}: {words}." if what else f"{words[:1].upper()}{words[1:]}.", remedy=remedy)
 
     def memory(self) -> dict[str, int]:
         """Bytes: of the files, of the cache, of the arrays of an evaluation."""
@@ -234,13 +257,19 @@ class Own:
         self, parts: Sequence[tuple[int, int, list[int]]], threads: int, abort: c_int32 | None = None
     ) -> None:
         """Evaluate (sequence, n_past, tokens) together; the logits behind the last token of each are kept, as rows."""
-        self._use(threads)
         items = [
-            _Item(token, seq, n_past + i, i == len(tokens) - 1)
+            (token, seq, n_past + i, i == len(tokens) - 1)
             for seq, n_past, tokens in parts
             for i, token in enumerate(tokens)
         ]
-        self.call("eval", (_Item * len(items))(*items), len(items), abort)
+        self.evaluate_items(items, threads, abort)
+
+    def evaluate_items(
+        self, items: Sequence[tuple[int, int, int, bool]], threads: int, abort: c_int32 | None = None
+    ) -> None:
+        """Evaluate (token, sequence, position, whether the logits behind it are kept) of any sequences together."""
+        self._use(threads)
+        self.call("eval", (_Item * len(items))(*(_Item(*item) for item in items)), len(items), abort)
 
     def shift(self, keep: int, discard: int, seq: int = 0) -> None:
         self.call("shift", seq, keep, discard)
@@ -297,7 +326,7 @@ class _Sampler:
         self._lib = own.lib
         self.handle: int | None = own.lib.pl_sampler_new(byref(p))
         if not self.handle:
-            raise own._error()
+            raise _error(own.lib)
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):
