@@ -244,8 +244,10 @@ def bench(
     plot: str | None = None,
 ) -> None:
     """Measure a model."""
-    from .bench import measure, plan, report
     from .bench import plot as picture
+    from .bench import report
+    from .bench.measure import measure
+    from .bench.plan import plan
     from .models import progress
 
     tests = plan(prompt, new, batch, depth)

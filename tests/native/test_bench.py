@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pocketllama.bench import Case, plan, plot
+from pocketllama.bench import plot
+from pocketllama.bench.plan import Case, plan
 from pocketllama.bench.work import work_of
 from pocketllama.errors import EngineError, UsageError
 

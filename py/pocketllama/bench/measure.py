@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from itertools import count
-from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
@@ -17,57 +14,14 @@ from ..engine import cpu, files, native, own
 from ..errors import UsageError
 from . import start
 from .plan import Case
+from .session import Session, room
 from .work import Work, work_of
-
-_WARM_UP = 32  # tokens of a prompt, before anything counts
 
 
 class Progress(Protocol):
     """Told what comes next, and how many of the steps are done."""
 
     def __call__(self, now: str, done: int, total: int) -> None: ...
-
-
-class _Session:
-    """A loaded model, with room for the tests. Each depth has a sequence of its own, filled once."""
-
-    def __init__(self, lib: Any, path: Path, tests: Sequence[Case], threads: int) -> None:
-        self._threads = threads
-        batch = max(t.batch for t in tests)
-        self._sequence = {0: 0} | {d: batch + i for i, d in enumerate(sorted({t.depth for t in tests} - {0}))}
-        n_seqs = batch + len(self._sequence) - 1
-        self.own = own.Own(lib, path, max(t.context for t in tests), n_seqs=n_seqs)
-        ids = random.Random(0)
-        # Any tokens will do; different ones, so that experts are chosen as in a text.
-        self._tokens = [ids.randrange(self.own.vocab_size) for _ in range(4096)]
-
-    def warm_up(self, tests: Sequence[Case]) -> None:
-        """Everything once, shortened; and the depths are filled."""
-        for depth, sequence in self._sequence.items():
-            if depth:
-                self._prompt(sequence, 0, depth)
-        for test in tests:
-            tokens = min(test.tokens, _WARM_UP if test.kind == "pp" else 2)
-            self.run(Case(test.kind, tokens, test.batch, test.depth))
-
-    def run(self, test: Case) -> float:
-        """Seconds."""
-        first = self._sequence[test.depth]
-        begin = time.perf_counter()
-        if test.kind == "pp":
-            self._prompt(first, test.depth, test.tokens)
-        else:
-            for i in range(test.depth, test.context):
-                step = [(self._token(i + s), first + s, i, True) for s in range(test.batch)]
-                self.own.evaluate_items(step, self._threads)
-        return time.perf_counter() - begin
-
-    def _token(self, i: int) -> int:
-        return self._tokens[i % len(self._tokens)]
-
-    def _prompt(self, sequence: int, at: int, n: int) -> None:
-        items = [(self._token(at + i), sequence, at + i, i == n - 1) for i in range(n)]
-        self.own.evaluate_items(items, self._threads)
 
 
 def measure(
@@ -103,10 +57,12 @@ def measure(
     figures = start.measure(model.path, library.path, threads, n_prompt, starts, begin)
     limits: dict[str, list[float]] = {"bandwidth": [], "int8": []}
     seconds: dict[Case, list[float]] = {test: [] for test in tests}
-    session = _Session(lib, model.path, tests, threads)
+    n_ctx, n_seqs = room(tests)
+    engine = own.Own(lib, model.path, n_ctx, n_seqs=n_seqs)
+    session = Session(engine, tests, threads)
     try:
         begin("warm-up")
-        session.warm_up(tests)
+        session.warm_up()
         for _ in range(repeats):
             begin("limits")
             for limit, found in limits.items():
@@ -115,7 +71,7 @@ def measure(
                 begin(test.name)
                 seconds[test].append(session.run(test))
     finally:
-        session.own.close()
+        engine.close()
     begin("done")
 
     bandwidth, int8 = median(limits["bandwidth"]), median(limits["int8"])

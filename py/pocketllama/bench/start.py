@@ -39,7 +39,7 @@ def measure(model: Path, library: Path, threads: int, n_prompt: int, repeats: in
     return {key: median([s[key] for s in starts[1:]]) if starts[0][key] is not None else None for key in starts[0]}
 
 
-def _peak_rss() -> int | None:
+def peak_rss() -> int | None:
     """Bytes. Linux's own figure for this program alone: getrusage's begins with what the parent had."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -59,7 +59,7 @@ def _main(model: str, library: str, threads: str, n_prompt: str, started: str) -
     from ..engine.options import Sampling
 
     lib = native.load(native.Library(Path(library), "native", ""))
-    before = _peak_rss()
+    before = peak_rss()
     start = time.perf_counter()
     backend = own.Own(lib, Path(model), max(int(n_prompt), 64))
     load = time.perf_counter() - start
@@ -69,7 +69,7 @@ def _main(model: str, library: str, threads: str, n_prompt: str, started: str) -
     first = time.monotonic() - float(started)
     if int(n_prompt):  # what a long prompt needs beside the weights
         backend.evaluate([prompt[-1]] * int(n_prompt), 0, int(threads))
-    figures = {"load_seconds": load, "first_token_seconds": first, "peak_rss_bytes": _peak_rss()}
+    figures = {"load_seconds": load, "first_token_seconds": first, "peak_rss_bytes": peak_rss()}
     sys.stdout.write(json.dumps({**figures, "python_rss_bytes": before}))
 
 
