@@ -50,9 +50,8 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
+        with self._process:  # closes what it reads, and waits for its end
+            pass
 
 
 def ours(isa: str | None = None) -> Worker:

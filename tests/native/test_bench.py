@@ -13,6 +13,7 @@ from pocketllama.bench.plan import Case, plan
 from pocketllama.bench.work import work_of
 from pocketllama.errors import EngineError, UsageError
 
+from ..bench import peers_report, workers
 from ..e2e.processes import cli
 from .library import Library
 
@@ -88,3 +89,29 @@ def test_a_plot(tmp_path: Path) -> None:
     plot.check(tmp_path / "out.png")
     plot.draw(figures, tmp_path / "out.png")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_worker_does_as_it_is_told(library: Library, tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLLAMA_LIB", str(library.path))
+    with workers.ours() as worker:
+        assert worker.ask("about")["features"] == library.isa
+        assert worker.ask("load", model=str(tales), cases=[["pp", 8], ["tg", 2, 2], ["tg", 2, 1, 4]], threads=1) == [""]
+        for case in (["pp", 8], ["tg", 2, 2], ["tg", 2, 1, 4]):
+            assert worker.ask("run", variant="", case=case) > 0
+        started = worker.start(tales, 1)
+    assert 0 < started["load"] < started["load_to_first"] < started["process_to_first"]
+
+
+def test_the_table_beside_a_peer() -> None:
+    test = {"test": "pp8", "ours": 3.0, "peer": 2.0, "peer_variant": "flash", "ratio": 1.5, "ratios": [1.4, 1.6]}
+    test |= {"bandwidth_share": None, "int8_share": 0.25}
+    start = {"load": 0.1, "load_to_first": 0.5, "process_to_first": 1.0, "peak_rss": 3e6}
+    file = {"file": "m.gguf", "bandwidth": 2e9, "int8": 3e9, "tests": [test]}
+    file["start"] = {"ours": start, "llama.cpp": {key: 2 * value for key, value in start.items()}}
+    sides = {"version": "x 1", "features": "CPU : SSE3 = 1 | AVX = 1 | AVX512_VNNI = 1 | "}
+    found = {"date": "2026-01-01", "cpu": "a processor", "threads": 2, "rounds": 2, "ours": sides, "peer": sides}
+    lines = peers_report.markdown({**found, "files": [file, file]}).splitlines()
+    assert "x 1 (AVX AVX512_VNNI)." in lines[1]
+    assert "| pp8 | 1.50 | 1.50 |" in lines
+    assert "| pp8 | 3.0 | 2.0 (flash) | **1.50** | 1.40, 1.60 |  | 25% |" in lines
+    assert "| load to first token, s | 0.500 | 1.000 | 0.50 | | | |" in lines

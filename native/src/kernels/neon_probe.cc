@@ -24,7 +24,7 @@ uint64_t read(const void* data, int64_t n) {
 constexpr int kChains = 12;  // hide the latency of a product (3 cycles) where four are begun in each cycle
 
 inline void step(int32x4_t& sum, int8x16_t a, int8x16_t b) {
-  __asm__ volatile(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+  __asm__ volatile(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
 }
 
 int32_t multiply(int64_t rounds) {
