@@ -17,7 +17,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     """A table for each file, and one of all ratios."""
     of = found["peer"]
     lines = [
-        f"{found['date']}, {found['cpu']}, {found['threads']} threads, {found['rounds']} rounds in turn.",
+        f"{found['date']}, {found['cpu']}, threads: {found['threads']}, {found['rounds']} rounds in turn.",
         f"{found['ours']['version']} ({found['ours']['features']}); {of['version']} ({_built_for(of['features'])}).",
     ]
     if len(found["files"]) > 1:
@@ -86,5 +86,5 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     axes.set_xticks(range(len(tests)), tests, rotation=45, ha="right")
     axes.set_ylabel("tokens/s, pocketllama / llama.cpp")
     axes.legend()
-    axes.set_title(f"{found['cpu']}, {found['threads']} threads, {found['peer']['version']}, {found['date']}")
+    axes.set_title(f"{found['cpu']}, threads: {found['threads']}, {found['peer']['version']}, {found['date']}")
     figure.savefig(path, dpi=120)

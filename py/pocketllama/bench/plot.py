@@ -36,7 +36,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 1.6 + 0.45 * len(results)), layout="constrained")
     machine = figures["machine"]
     figure.suptitle(
-        f"{figures['model']['name']}, {machine['cpu']}, {machine['threads']} threads, pocketllama {figures['version']}"
+        f"{figures['model']['name']}, {machine['cpu']}, threads: {machine['threads']}, pocketllama {figures['version']}"
     )
     speed, share = figure.subplots(1, 2, sharey=True)
     speeds = [r["tokens_per_second"] for r in results]
