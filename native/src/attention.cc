@@ -1,78 +1,97 @@
 #include "attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+#include <vector>
 
 namespace pl {
 namespace {
 
-// Keys looked at together: their scores fit a cache line's neighbourhood, and the running maximum changes rarely.
-constexpr int64_t kBlock = 64;
+// Queries that go through the keys together: enough that unpacking a block of keys costs little beside what is done with
+// it, few enough that threads find work.
+constexpr int64_t kMostQueries = 64;
 
-// One query head over the cache rows [first, last]: a softmax that keeps a running maximum, so that scores need no array.
-// The order of additions depends on the positions alone, never on the batch.
-class Head {
- public:
-  Head(const Config& c, const KvCache& cache, const Kernels& k) : c_(c), cache_(cache), k_(k) {}
+// Arrays for one block of keys and values, of each thread, and as large as its largest model wanted.
+struct Scratch {
+  std::vector<float> rows;    // (kAttentionKeys, head_dim)
+  std::vector<float> keys;    // (head_dim, kAttentionKeys)
+  std::vector<float> values;  // (kAttentionKeys, value_stride)
+};
 
-  void run(int64_t layer, const Item& item, int64_t kv_head, const float* sink, const float* q, float* out) {
-    const int64_t first = c_.slides(layer) ? std::max<int64_t>(0, item.pos - c_.window + 1) : 0;
-    // Quantized once for all keys: the products are of whole numbers then, as a matrix of Q8_0 makes them.
-    if (cache_.type() == Type::Q8_0) k_.quantize_act(q, quantized_, 1, c_.head_dim);
-    const int64_t key_at = cache_.bytes_of(kv_head * c_.head_dim), value_at = cache_.bytes_of(kv_head * c_.value_dim);
-    std::fill_n(out, c_.value_dim, 0.0f);
-    float top = -std::numeric_limits<float>::infinity(), sum = 0.0f;
-    if (sink) top = *sink, sum = 1.0f;
-    // Blocks are counted from position 0, so that a window's start does not shift them.
-    for (int64_t at = first; at <= item.pos;) {
-      const int64_t end = std::min<int64_t>((at / kBlock + 1) * kBlock, item.pos + 1);
-      float scores[kBlock];
-      float highest = -std::numeric_limits<float>::infinity();
-      if (cache_.type() == Type::Q8_0) {
-        k_.mat[static_cast<uint32_t>(Type::Q8_0)].multiply({cache_.key(layer, item.seq, at) + key_at, cache_.key_bytes(), end - at,
-                                                            c_.head_dim, quantized_, nullptr, 1, scores, kBlock});
-      } else {
-        for (int64_t j = at; j < end; ++j) scores[j - at] = dot(cache_.key(layer, item.seq, j) + key_at, q);
-      }
-      for (int64_t j = at; j < end; ++j) {
-        float score = c_.attn_scale * scores[j - at];
-        if (c_.attn_soft_cap > 0) score = c_.attn_soft_cap * std::tanh(score / c_.attn_soft_cap);
-        scores[j - at] = score;
-        highest = std::max(highest, score);
-      }
-      if (highest > top) {
-        const float shrink = std::exp(top - highest);
-        k_.scale(out, shrink, c_.value_dim);
-        sum *= shrink, top = highest;
-      }
-      for (int64_t j = at; j < end; ++j) {
-        const float p = std::exp(scores[j - at] - top);
-        sum += p;
-        add(cache_.value(layer, item.seq, j) + value_at, p, out);
-      }
-      at = end;
+Scratch& scratch(int64_t head_dim, int64_t value_stride) {
+  static thread_local Scratch s;
+  const auto grow = [](std::vector<float>& v, int64_t n) {
+    if (v.size() < static_cast<size_t>(n)) v.resize(static_cast<size_t>(n));
+  };
+  grow(s.rows, kAttentionKeys * head_dim);
+  grow(s.keys, kAttentionKeys * head_dim);
+  grow(s.values, kAttentionKeys * value_stride);
+  return s;
+}
+
+// Items of one sequence that follow each other in the batch.
+struct Run {
+  const Item* items;
+  int64_t first;   // of the items, in the batch
+  int64_t n;
+  int64_t pieces;  // of work, of this run and of those before it
+};
+
+struct Attention {
+  const Config& c;
+  const KvCache& cache;
+  const Kernels& k;
+  int64_t layer;
+  const float* sinks;
+  const float* q;
+  float* out;
+
+  int64_t share() const { return c.n_heads / c.n_kv_heads; }
+  int64_t first_seen(const Item& item) const {
+    return c.slides(layer) ? std::max<int64_t>(0, item.pos - c.window + 1) : 0;
+  }
+
+  // Unpacks the block of keys and values that begins at position `at`, `n` of them.
+  AttentionBlock unpack(int64_t seq, int64_t kv_head, int64_t at, int64_t n) const {
+    // Rows of values are whole vectors of any ISA, so that none is read in part.
+    const int64_t value_stride = (c.value_dim + 15) / 16 * 16;
+    Scratch& s = scratch(c.head_dim, value_stride);
+    const int64_t key_at = cache.bytes_of(kv_head * c.head_dim), value_at = cache.bytes_of(kv_head * c.value_dim);
+    for (int64_t j = 0; j < n; ++j) {
+      cache.unpack(k, cache.key(layer, seq, at + j) + key_at, s.rows.data() + j * c.head_dim, c.head_dim);
+      cache.unpack(k, cache.value(layer, seq, at + j) + value_at, s.values.data() + j * value_stride, c.value_dim);
     }
-    k_.scale(out, 1.0f / sum, c_.value_dim);
+    k.transpose_keys(s.rows.data(), c.head_dim, n, c.head_dim, s.keys.data());
+    return {s.keys.data(), s.values.data(), c.head_dim, c.value_dim, value_stride, c.attn_scale, c.attn_soft_cap};
   }
 
- private:
-  float dot(const std::byte* key, const float* q) const {
-    if (cache_.type() == Type::F16) return k_.dot_f16(reinterpret_cast<const uint16_t*>(key), q, c_.head_dim);
-    return k_.dot_f32(reinterpret_cast<const float*>(key), q, c_.head_dim);
-  }
-  void add(const std::byte* value, float p, float* out) const {
-    switch (cache_.type()) {
-      case Type::F16: return k_.axpy_f16(out, p, reinterpret_cast<const uint16_t*>(value), c_.value_dim);
-      case Type::Q8_0: return k_.axpy_q8_0(out, p, value, c_.value_dim);
-      default: return k_.axpy_f32(out, p, reinterpret_cast<const float*>(value), c_.value_dim);
+  // The queries [begin, end) of a run to one KV head; query i belongs to item i / share(). The order of additions depends
+  // on positions alone: blocks of keys are counted from position 0, and no query sees what others do.
+  void attend(const Run& run, int64_t kv_head, int64_t begin, int64_t end) const {
+    AttentionQuery queries[kMostQueries];
+    float top[kMostQueries], sum[kMostQueries];
+    int64_t first = std::numeric_limits<int64_t>::max(), last = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const Item& item = run.items[i / share()];
+      const int64_t head = kv_head * share() + i % share(), row = (run.first + i / share()) * c.n_heads + head, at = i - begin;
+      top[at] = sinks ? sinks[head] : -std::numeric_limits<float>::infinity();
+      sum[at] = sinks ? 1.0f : 0.0f;
+      queries[at] = {q + row * c.head_dim, out + row * c.value_dim, &top[at], &sum[at], 0, 0};
+      std::fill_n(queries[at].out, c.value_dim, 0.0f);
+      first = std::min(first, first_seen(item)), last = std::max<int64_t>(last, item.pos);
     }
+    for (int64_t block = first / kAttentionKeys * kAttentionKeys; block <= last; block += kAttentionKeys) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Item& item = run.items[i / share()];
+        AttentionQuery& query = queries[i - begin];
+        query.first = std::clamp<int64_t>(first_seen(item) - block, 0, kAttentionKeys);
+        query.end = std::clamp<int64_t>(item.pos + 1 - block, query.first, kAttentionKeys);
+      }
+      const int64_t n = std::min(kAttentionKeys, last + 1 - block);
+      k.attend_block(unpack(run.items[0].seq, kv_head, block, n), queries, end - begin);
+    }
+    for (int64_t i = 0; i < end - begin; ++i) k.scale(queries[i].out, 1.0f / sum[i], c.value_dim);
   }
-
-  const Config& c_;
-  const KvCache& cache_;
-  const Kernels& k_;
-  ActBlock quantized_[KvCache::kMostQuantized / kActBlock];
 };
 
 }  // namespace
@@ -91,13 +110,28 @@ void store(const Config& c, KvCache& cache, Ops& ops, int64_t layer, std::span<c
 
 void attend(const Config& c, const KvCache& cache, Ops& ops, int64_t layer, std::span<const Item> batch,
             const float* sinks, const float* q, float* out) {
-  const int64_t n = static_cast<int64_t>(batch.size()), share = c.n_heads / c.n_kv_heads;
-  ops.pool().parallel_for(n * c.n_heads, 1, [&](int64_t begin, int64_t end) {
-    Head head(c, cache, ops.kernels());
-    for (int64_t at = begin; at < end; ++at) {
-      const int64_t i = at / c.n_heads, h = at % c.n_heads;
-      head.run(layer, batch[static_cast<size_t>(i)], h / share, sinks ? sinks + h : nullptr,
-               q + (i * c.n_heads + h) * c.head_dim, out + (i * c.n_heads + h) * c.value_dim);
+  const Attention attention{c, cache, ops.kernels(), layer, sinks, q, out};
+  const auto n = static_cast<int64_t>(batch.size());
+  // About four pieces for each thread, so that one that is slow does not hold up the others.
+  const int64_t all = n * c.n_heads, wished = all / (int64_t{4} * ops.pool().threads());
+  const int64_t together = std::clamp<int64_t>(wished, 12, kMostQueries);
+  static thread_local std::vector<Run> runs;
+  runs.clear();
+  int64_t pieces = 0;
+  for (int64_t begin = 0, end = 0; begin < n; begin = end) {
+    while (end < n && batch[static_cast<size_t>(end)].seq == batch[static_cast<size_t>(begin)].seq) ++end;
+    pieces += ((end - begin) * attention.share() + together - 1) / together * c.n_kv_heads;
+    runs.push_back({batch.data() + begin, begin, end - begin, pieces});
+  }
+  const std::span<const Run> all_runs = runs;  // the workers' own `runs` are others
+  ops.pool().parallel_for(pieces, 1, [&](int64_t from, int64_t to) {
+    for (int64_t piece = from; piece < to; ++piece) {
+      // The last pieces of a text see the most keys: they go first.
+      const int64_t at = pieces - 1 - piece;
+      const Run& run = *std::find_if(all_runs.begin(), all_runs.end(), [at](const Run& r) { return at < r.pieces; });
+      const int64_t queries = run.n * attention.share(), parts = (queries + together - 1) / together;
+      const int64_t in_run = at - (run.pieces - parts * c.n_kv_heads), part = in_run / c.n_kv_heads;
+      attention.attend(run, in_run % c.n_kv_heads, part * together, std::min(queries, (part + 1) * together));
     }
   });
 }

@@ -36,7 +36,13 @@ void KvCache::pack(const Kernels& k, const float* from, std::byte* to, int64_t n
 }
 
 void KvCache::unpack(const Kernels& k, const std::byte* from, float* to, int64_t n) const {
-  k.mat[static_cast<uint32_t>(type_)].dequant(from, to, n);
+  if (type_ == Type::F16) {
+    k.f16_to_f32(reinterpret_cast<const uint16_t*>(from), to, n);
+  } else if (type_ == Type::F32) {
+    std::copy_n(reinterpret_cast<const float*>(from), n, to);
+  } else {
+    k.mat[static_cast<uint32_t>(type_)].dequant(from, to, n);
+  }
 }
 
 uint64_t KvCache::bytes_needed(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type) {
@@ -54,12 +60,11 @@ void KvCache::Free::operator()(std::byte* p) const { std::free(p); }
 KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
     : n_seqs_(n_seqs), n_ctx_(n_ctx), type_(type), bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
   const int64_t block = info(type).block_elements;
-  if (c.head_dim % block != 0 || c.value_dim % block != 0 || (block > 1 && c.head_dim > kMostQuantized)) {
+  if (c.head_dim % block != 0 || c.value_dim % block != 0) {
     fail(ErrorKind::kUsage,
-         "this model's heads of %lld and %lld elements are not whole blocks of %lld up to %lld: its cache cannot be %s; "
-         "F16 can hold it",
+         "this model's heads of %lld and %lld elements are not whole blocks of %lld: its cache cannot be %s; F16 can hold it",
          static_cast<long long>(c.head_dim), static_cast<long long>(c.value_dim), static_cast<long long>(block),
-         static_cast<long long>(kMostQuantized), info(type).name);
+         info(type).name);
   }
   key_bytes_ = row_bytes(type, c.kv_dim()), value_bytes_ = row_bytes(type, c.v_dim());
   // calloc of this size maps zero pages, which cost nothing until they are written.

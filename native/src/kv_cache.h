@@ -12,9 +12,6 @@ namespace pl {
 // at once and touched as tokens come: what is never used is never resident.
 class KvCache {
  public:
-  // The longest head that Q8_0 can hold: attention keeps a quantized query at hand.
-  static constexpr int64_t kMostQuantized = 1024;
-
   // `type` is F16, F32 or Q8_0; the last needs heads of whole blocks. Whether there is memory for it is asked before.
   KvCache(const Config& config, int64_t n_seqs, int64_t n_ctx, Type type);
 

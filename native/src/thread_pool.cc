@@ -51,15 +51,17 @@ void ThreadPool::run(int64_t n, int64_t grain, Piece piece, void* body) {
   }
   piece_ = piece, body_ = body, n_ = n, grain_ = grain;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1);  // sequentially consistent, as is asleep_: one of the two sides sees the other
+  phase_.fetch_add(1);  // sequentially consistent, as is asleep_: one of the two sides sees the other
   if (asleep_.load() > 0) {
     { std::lock_guard lock(mutex_); }  // a worker between its last look and its sleep has the lock
     wake_.notify_all();
   }
   take_pieces();
-  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; ++spins) {
-    // A worker that was put aside by the system needs this core more than we do.
+  // Every piece has been taken. Only those who took one are waited for: a worker that the system has not let run meanwhile
+  // (other programs want the processor too) finds the door closed, and costs nothing.
+  phase_.fetch_add(1);
+  for (int spins = 0; joined_.load() > 0; ++spins) {
+    // A worker that was put aside in the middle of its piece needs this core more than we do.
     if (spins < kSpins) pause(); else std::this_thread::yield();
   }
 }
@@ -74,22 +76,27 @@ void ThreadPool::take_pieces() {
 
 void ThreadPool::work() {
   uint64_t seen = 0;
+  const auto news = [&](uint64_t phase) { return phase != seen && phase % 2 == 1; };
   while (true) {
-    int spins = 0;
-    while (generation_.load(std::memory_order_acquire) == seen && !stop_) {
+    for (int spins = 0; !news(phase_.load(std::memory_order_acquire)) && !stop_;) {
       if (++spins < kSpins) {
         pause();
         continue;
       }
       std::unique_lock lock(mutex_);
       asleep_.fetch_add(1);
-      wake_.wait(lock, [&] { return generation_.load() != seen || stop_; });
+      wake_.wait(lock, [&] { return news(phase_.load()) || stop_; });
       asleep_.fetch_sub(1);
     }
     if (stop_) return;
-    seen = generation_.load(std::memory_order_acquire);
-    take_pieces();
-    busy_.fetch_sub(1, std::memory_order_release);
+    // Announced first and looked at again after that: the caller closes first and looks at the announcements after that.
+    joined_.fetch_add(1);
+    const uint64_t phase = phase_.load();
+    if (news(phase)) {
+      seen = phase;
+      take_pieces();
+    }
+    joined_.fetch_sub(1);
   }
 }
 

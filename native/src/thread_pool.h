@@ -44,14 +44,14 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
 
-  // The work at hand; written by the caller before it raises generation_, read by the workers after they saw it.
+  // The work at hand; written by the caller while phase_ is even and nobody has joined, read by those who join.
   Piece piece_ = nullptr;
   void* body_ = nullptr;
   int64_t n_ = 0, grain_ = 1;
   std::atomic<int64_t> next_{0};
 
-  std::atomic<uint64_t> generation_{0};  // counts the pieces of work
-  std::atomic<int> busy_{0};             // workers that have not finished the present one
+  std::atomic<uint64_t> phase_{0};  // odd: there is work to join, one number for each; even: no more
+  std::atomic<int> joined_{0};      // workers that are at it, or looking whether they still may
   std::atomic<int> asleep_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;

@@ -367,31 +367,13 @@ void test_rows(const Kernels& k, int64_t n) {
   std::vector<float> wide(size), acc = b, sums(size), products(size);
   k.f32_to_f16(a.data(), half.data(), n);
   k.f16_to_f32(half.data(), wide.data(), n);
-  double dot = 0.0, dot_half = 0.0;
   for (size_t i = 0; i < size; ++i) {
     CHECK_EQ(half[i], pl::f32_to_f16(a[i]));
     CHECK_EQ(wide[i], pl::f16_to_f32(half[i]));
-    dot += d(a[i]) * d(b[i]);
-    dot_half += d(wide[i]) * d(b[i]);
   }
-  expect_near(k, "dot_f32", n, d(k.dot_f32(a.data(), b.data(), n)), dot, 1e-6 * d(n));
-  expect_near(k, "dot_f16", n, d(k.dot_f16(half.data(), b.data(), n)), dot_half, 1e-6 * d(n));
   k.axpy_f32(acc.data(), 0.3f, a.data(), n);
   for (size_t i = 0; i < size; ++i)
     expect_near(k, "axpy_f32", n, d(acc[i]), d(b[i]) + d(0.3f) * d(a[i]), 1e-6);
-  acc = b;
-  k.axpy_f16(acc.data(), 0.3f, half.data(), n);
-  for (size_t i = 0; i < size; ++i)
-    expect_near(k, "axpy_f16", n, d(acc[i]), d(b[i]) + d(0.3f) * d(wide[i]), 1e-6);
-  if (n % 32 == 0) {
-    const auto at = static_cast<size_t>(Type::Q8_0);
-    const std::vector<uint8_t> row = random_row(Type::Q8_0, n, 43);
-    k.mat[at].dequant(row.data(), wide.data(), n);
-    acc = b;
-    k.axpy_q8_0(acc.data(), 0.3f, row.data(), n);
-    for (size_t i = 0; i < size; ++i)
-      expect_near(k, "axpy_q8_0", n, d(acc[i]), d(b[i]) + d(0.3f) * d(wide[i]), 1e-6 * (1 + std::fabs(d(wide[i]))));
-  }
   k.add(a.data(), b.data(), sums.data(), n);
   k.mul(a.data(), b.data(), products.data(), n);
   acc = a;
@@ -400,6 +382,59 @@ void test_rows(const Kernels& k, int64_t n) {
     CHECK_EQ(sums[i], a[i] + b[i]);
     CHECK_EQ(products[i], a[i] * b[i]);
     CHECK_EQ(acc[i], a[i] * 3.0f);
+  }
+}
+
+// Some queries over a few blocks of keys, of which each sees its own part, against softmax in double; and each alone.
+void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64_t queries, float cap, bool sink) {
+  constexpr int64_t kKeys = pl::kAttentionKeys, kBlocks = 3;
+  const int64_t stride = (value_dim + 15) / 16 * 16, all = kKeys * kBlocks - 5;
+  const std::vector<float> keys = random_floats(kKeys * kBlocks * head_dim, 61), q = random_floats(queries * head_dim, 62, true);
+  const std::vector<float> values = random_floats(kKeys * kBlocks * stride, 63);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim)), start = sink ? 0.7f : -kInf;
+  const auto run = [&](int64_t from, int64_t n, std::vector<float>& out) {
+    std::vector<float> top(static_cast<size_t>(n), start), sum(static_cast<size_t>(n), sink ? 1.0f : 0.0f);
+    std::vector<float> transposed(static_cast<size_t>(kKeys * head_dim));
+    for (int64_t block = 0; block < kBlocks; ++block) {
+      k.transpose_keys(keys.data() + block * kKeys * head_dim, head_dim, std::min(kKeys, all - block * kKeys), head_dim,
+                       transposed.data());
+      std::vector<pl::AttentionQuery> asked;
+      for (int64_t i = 0; i < n; ++i) {
+        const auto at = static_cast<size_t>(i);
+        // Query i sees the keys [7 i, 100 + 5 i): the last blocks are nothing to some of them.
+        const int64_t first = std::clamp<int64_t>(7 * (from + i) - block * kKeys, 0, kKeys);
+        const int64_t end = std::clamp<int64_t>(std::min(all, 100 + 5 * (from + i)) - block * kKeys, first, kKeys);
+        asked.push_back({q.data() + (from + i) * head_dim, out.data() + i * value_dim, &top[at], &sum[at], first, end});
+      }
+      k.attend_block({transposed.data(), values.data() + block * kKeys * stride, head_dim, value_dim, stride, scale, cap},
+                     asked.data(), n);
+    }
+    for (int64_t i = 0; i < n * value_dim; ++i) out[static_cast<size_t>(i)] /= sum[static_cast<size_t>(i / value_dim)];
+  };
+  std::vector<float> out(static_cast<size_t>(queries * value_dim)), alone(static_cast<size_t>(value_dim));
+  run(0, queries, out);
+  for (int64_t i = 0; i < queries; ++i) {
+    std::vector<double> expected(static_cast<size_t>(value_dim));
+    double sum = sink ? std::exp(d(start)) : 0.0;
+    for (int64_t j = 7 * i; j < std::min(all, 100 + 5 * i); ++j) {
+      double score = 0.0;
+      for (int64_t x = 0; x < head_dim; ++x) {
+        score += d(q[static_cast<size_t>(i * head_dim + x)]) * d(keys[static_cast<size_t>(j * head_dim + x)]);
+      }
+      score *= d(scale);
+      if (cap > 0) score = d(cap) * std::tanh(score / d(cap));
+      sum += std::exp(score);
+      for (size_t x = 0; x < expected.size(); ++x) {
+        expected[x] += std::exp(score) * d(values[static_cast<size_t>(j * stride) + x]);
+      }
+    }
+    std::fill(alone.begin(), alone.end(), 0.0f);
+    run(i, 1, alone);
+    for (size_t x = 0; x < expected.size(); ++x) {
+      const float found = out[static_cast<size_t>(i * value_dim) + x];
+      expect_near(k, "attention", head_dim, d(found), expected[x] / sum, 2e-5);
+      CHECK(std::memcmp(&found, &alone[x], 4) == 0);
+    }
   }
 }
 
@@ -496,6 +531,10 @@ int main(int argc, char**) {
       test_rows(k, n);
     }
     test_softmaxes(k);
+    for (const int64_t dim : {2, 8, 20, 64, 100, 128}) {
+      for (const int64_t queries : {1, 2, 5, 6, 7, 19}) test_attention(k, dim, dim == 20 ? 33 : dim, queries, 0.0f, queries % 2 == 0);
+    }
+    test_attention(k, 64, 64, 5, 20.0f, false);
     test_all_halves(k);
     test_rope(k);
     if (argc > 1) bench(k);

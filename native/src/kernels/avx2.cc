@@ -5,6 +5,7 @@
 // this can reach other code.
 #if defined(__x86_64__)
 
+#include "attention_block.h"
 #include "avx2_float.h"
 #include "avx2_vector.h"
 #include "kernels.h"
@@ -62,6 +63,7 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
 void fill_avx2(Kernels& table) {
   fill_panel_products<Avx2>(table);
   fill_float_products<Avx2>(table);
+  fill_attention<Avx2>(table);
   table.quantize_act = quantize_act;
   fill_avx2_float(table);
 }

@@ -23,31 +23,6 @@ inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const 
 inline float half_at(uint16_t h) { return _cvtsh_ss(h); }
 inline __m256 halves_at(const uint16_t* p) { return _mm256_cvtph_ps(load16(p)); }
 
-// ---- float rows. Four running sums: an FMA takes four cycles, and two loads for each keep two of them busy.
-
-template <class Load, class LoadOne>
-float dot_with(Load at, LoadOne one, const float* x, int64_t n) {
-  __m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
-  int64_t i = 0;
-  for (; i + 32 <= n; i += 32) {
-    s0 = _mm256_fmadd_ps(at(i), _mm256_loadu_ps(x + i), s0);
-    s1 = _mm256_fmadd_ps(at(i + 8), _mm256_loadu_ps(x + i + 8), s1);
-    s2 = _mm256_fmadd_ps(at(i + 16), _mm256_loadu_ps(x + i + 16), s2);
-    s3 = _mm256_fmadd_ps(at(i + 24), _mm256_loadu_ps(x + i + 24), s3);
-  }
-  for (; i + 8 <= n; i += 8) s0 = _mm256_fmadd_ps(at(i), _mm256_loadu_ps(x + i), s0);
-  float rest = 0.0f;
-  for (; i < n; ++i) rest += one(i) * x[i];
-  return add_up(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3))) + rest;
-}
-
-float dot_f32(const float* a, const float* b, int64_t n) {
-  return dot_with([a](int64_t i) { return _mm256_loadu_ps(a + i); }, [a](int64_t i) { return a[i]; }, b, n);
-}
-float dot_f16(const uint16_t* row, const float* x, int64_t n) {
-  return dot_with([row](int64_t i) { return halves_at(row + i); },
-                  [row](int64_t i) { return half_at(row[i]); }, x, n);
-}
 void axpy_f32(float* acc, float p, const float* row, int64_t n) {
   const __m256 factor = _mm256_set1_ps(p);
   int64_t i = 0;
@@ -56,26 +31,7 @@ void axpy_f32(float* acc, float p, const float* row, int64_t n) {
   }
   for (; i < n; ++i) acc[i] += p * row[i];
 }
-void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
-  const __m256 factor = _mm256_set1_ps(p);
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    _mm256_storeu_ps(acc + i, _mm256_fmadd_ps(factor, halves_at(row + i), _mm256_loadu_ps(acc + i)));
-  }
-  for (; i < n; ++i) acc[i] += p * half_at(row[i]);
-}
 
-void axpy_q8_0(float* acc, float p, const void* row, int64_t n) {
-  const auto* b = static_cast<const BlockQ8_0*>(row);
-  for (int64_t i = 0; i < n; i += 32, ++b) {
-    const __m256 factor = _mm256_set1_ps(p * half_at(b->d));
-    for (int k = 0; k < 32; k += 8) {
-      const __m256i whole = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(b->qs + k)));
-      float* const to = acc + i + k;
-      _mm256_storeu_ps(to, _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(whole), _mm256_loadu_ps(to)));
-    }
-  }
-}
 
 void row_to_f16(const float* x, uint16_t* out, int64_t n) {
   int64_t i = 0;
@@ -235,11 +191,7 @@ inline void fill_avx2_float(Kernels& table) {
   table.swiglu_clamped = swiglu_clamped;
   table.f32_to_f16 = row_to_f16;
   table.f16_to_f32 = row_to_f32;
-  table.dot_f32 = dot_f32;
-  table.dot_f16 = dot_f16;
   table.axpy_f32 = axpy_f32;
-  table.axpy_f16 = axpy_f16;
-  table.axpy_q8_0 = axpy_q8_0;
 }
 
 }  // namespace

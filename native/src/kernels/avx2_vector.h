@@ -30,6 +30,8 @@ struct Avx2 {
   static constexpr int kTile = 4;  // tokens: 4 sums in 16 bits, 4 in 32, 4 totals and what is in between: 16 registers
   static constexpr int kFew = 2;   // tokens: with more, weights leave the registers between their uses
 
+  static constexpr int kQueries = 3;  // that attend together: four sums each
+
   static I bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
   static I ints(int x) { return _mm256_set1_epi32(x); }
   static I ints_at(const void* p) {
@@ -79,14 +81,28 @@ struct Avx2 {
   static F multiply_add(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F subtract_product(F c, F a, F b) { return _mm256_fnmadd_ps(a, b, c); }
 
+  static F add(F a, F b) { return _mm256_add_ps(a, b); }
+  static F subtract(F a, F b) { return _mm256_sub_ps(a, b); }
+  static F divide(F a, F b) { return _mm256_div_ps(a, b); }
+  static F max(F a, F b) { return _mm256_max_ps(a, b); }
+  static F min(F a, F b) { return _mm256_min_ps(a, b); }
+  static F round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static I to_int(F a) { return _mm256_cvtps_epi32(a); }
+  static float first(F a) { return _mm256_cvtss_f32(a); }
+  static float highest(F a) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
   static F load_some(const float* p, int64_t n) {
-    return n >= kRows ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, first(n));
+    return n >= kRows ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, lanes_below(n));
   }
   static void store_some(float* p, F a, int64_t n) {
     if (n >= kRows) _mm256_storeu_ps(p, a);
-    else _mm256_maskstore_ps(p, first(n), a);
+    else _mm256_maskstore_ps(p, lanes_below(n), a);
   }
-  static I first(int64_t n) {
+  static I lanes_below(int64_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
 

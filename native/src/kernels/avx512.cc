@@ -2,6 +2,7 @@
 // Products with quantized matrices for x86-64 with AVX-512 without VNNI.
 #if defined(__x86_64__)
 
+#include "attention_block.h"
 #include "avx512_vector.h"
 #include "float_products.h"
 #include "panel_products.h"
@@ -11,6 +12,7 @@ namespace pl {
 void fill_avx512(Kernels& table) {
   fill_panel_products<Avx512>(table);
   fill_float_products<Avx512>(table);
+  fill_attention<Avx512>(table);
 }
 
 }  // namespace pl

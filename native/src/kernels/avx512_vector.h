@@ -34,6 +34,8 @@ struct Avx512 {
   static constexpr int kTile = 12;           // tokens: 12 sums, 12 totals, weights and what is in between: 32 registers
   static constexpr int kFew = 8;             // tokens: 8 vectors of weights stay in registers beside sums and totals
 
+  static constexpr int kQueries = 6;  // that attend together: four sums each
+
   static I bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
   static I ints(int x) { return _mm512_set1_epi32(x); }
   static I ints_at(const void* p) {
@@ -77,6 +79,21 @@ struct Avx512 {
   static F multiply(F a, F b) { return _mm512_mul_ps(a, b); }
   static F multiply_add(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F subtract_product(F c, F a, F b) { return _mm512_fnmadd_ps(a, b, c); }
+
+  static F add(F a, F b) { return _mm512_add_ps(a, b); }
+  static F subtract(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F divide(F a, F b) { return _mm512_div_ps(a, b); }
+  static F max(F a, F b) { return _mm512_max_ps(a, b); }
+  static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static I to_int(F a) { return _mm512_cvtps_epi32(a); }
+  static float first(F a) { return _mm512_cvtss_f32(a); }
+  static float highest(F a) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
 
   static F load_some(const float* p, int64_t n) {
     return n >= kRows ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1u), p);

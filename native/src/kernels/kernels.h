@@ -47,6 +47,25 @@ struct MatType {
   void (*dequant)(const void* w_row, float* out, int64_t n) = nullptr;  // any span of whole blocks
 };
 
+// Keys that attention looks at together.
+constexpr int64_t kAttentionKeys = 64;
+
+// A block of up to so many keys of one KV head, with their values, in F32.
+struct AttentionBlock {
+  const float* keys;    // (head_dim, kAttentionKeys); zeros for keys that are not there
+  const float* values;  // (kAttentionKeys, value_stride), of which value_dim are used; finite up to a whole vector
+  int64_t head_dim, value_dim, value_stride;
+  float scale, soft_cap;  // as for softmax
+};
+
+// A query on its way through the blocks. It sees the keys [first, end) of this one; there may be none.
+struct AttentionQuery {
+  const float* q;   // (head_dim)
+  float* out;       // (value_dim): Σ e^(score - top) * value
+  float *top, *sum; // the highest score so far, at first minus infinity; Σ e^(score - top)
+  int64_t first, end;
+};
+
 constexpr uint32_t kMatTypes = 40;  // indices are Type's numbers
 
 struct Kernels {
@@ -92,12 +111,12 @@ struct Kernels {
   void (*f32_to_f16)(const float* x, uint16_t* out, int64_t n);
   void (*f16_to_f32)(const uint16_t* x, float* out, int64_t n);
 
-  // Attention over a cache: scores and weighted sums.
-  float (*dot_f32)(const float* a, const float* b, int64_t n);
-  float (*dot_f16)(const uint16_t* row, const float* x, int64_t n);
-  void (*axpy_f32)(float* acc, float p, const float* row, int64_t n);     // acc += p * row
-  void (*axpy_f16)(float* acc, float p, const uint16_t* row, int64_t n);  // acc += p * row
-  void (*axpy_q8_0)(float* acc, float p, const void* row, int64_t n);     // acc += p * row, of Q8_0 blocks
+  // n queries, each on its own, over one block of keys.
+  void (*attend_block)(const AttentionBlock& block, const AttentionQuery* queries, int64_t n);
+  // out (head_dim, kAttentionKeys) = the transpose of n rows of keys, `stride` apart; zeros for what is not there.
+  void (*transpose_keys)(const float* rows, int64_t stride, int64_t n, int64_t head_dim, float* out);
+
+  void (*axpy_f32)(float* acc, float p, const float* row, int64_t n);  // acc += p * row
 };
 
 // The table for this machine: made on the first call, the same ever after. The environment variable

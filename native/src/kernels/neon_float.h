@@ -58,11 +58,6 @@ void axpy_f32(float* acc, float p, const float* row, int64_t n) {
   for (; i + 4 <= n; i += 4) vst1q_f32(acc + i, vfmaq_n_f32(vld1q_f32(acc + i), vld1q_f32(row + i), p));
   for (; i < n; ++i) acc[i] += p * row[i];
 }
-void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4) vst1q_f32(acc + i, vfmaq_n_f32(vld1q_f32(acc + i), halves_at(row + i), p));
-  for (; i < n; ++i) acc[i] += p * half_at(row[i]);
-}
 
 void row_to_f16(const float* x, uint16_t* out, int64_t n) {
   int64_t i = 0;
@@ -211,10 +206,7 @@ inline void fill_neon_float(Kernels& table) {
   table.swiglu_clamped = swiglu_clamped;
   table.f32_to_f16 = row_to_f16;
   table.f16_to_f32 = row_to_f32;
-  table.dot_f32 = dot_f32;
-  table.dot_f16 = dot_f16;
   table.axpy_f32 = axpy_f32;
-  table.axpy_f16 = axpy_f16;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "../quant/unpack.h"
 #include "kernels.h"
 #include "multiply_rows.h"
+#include "scalar_attention.h"
 
 namespace pl {
 namespace {
@@ -50,17 +51,7 @@ float dot_bf16(const uint16_t* row, const float* x, int64_t n) {
 void axpy_f32(float* acc, float p, const float* row, int64_t n) {
   for (int64_t i = 0; i < n; ++i) acc[i] += p * row[i];
 }
-void axpy_f16(float* acc, float p, const uint16_t* row, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) acc[i] += p * f16_to_f32(row[i]);
-}
 
-void axpy_q8_0(float* acc, float p, const void* row, int64_t n) {
-  const auto* b = static_cast<const BlockQ8_0*>(row);
-  for (int64_t i = 0; i < n; i += 32, ++b) {
-    const float factor = p * f16_to_f32(b->d);
-    for (int k = 0; k < 32; ++k) acc[i + k] += factor * static_cast<float>(b->qs[k]);
-  }
-}
 
 // ---- rows of a matrix
 
@@ -296,11 +287,9 @@ void fill_scalar(Kernels& table) {
   table.scale = scale_by;
   table.f32_to_f16 = row_to_f16;
   table.f16_to_f32 = row_to_f32;
-  table.dot_f32 = dot_f32;
-  table.dot_f16 = dot_f16;
+  table.attend_block = attend_block;
+  table.transpose_keys = transpose_keys;
   table.axpy_f32 = axpy_f32;
-  table.axpy_f16 = axpy_f16;
-  table.axpy_q8_0 = axpy_q8_0;
 }
 
 }  // namespace pl
