@@ -56,7 +56,7 @@ def _type(metadata: gguf.Metadata, key: str) -> Any:
 
 def reference(library: Library, twin: Path, texts: Sequence[Sequence[int]]) -> F32:
     """Logits in float32 throughout: (texts, tokens, vocabulary)."""
-    with library.load(twin, n_ctx=len(texts[0]), threads=2, kv_f32=True) as model:
+    with library.load(twin, n_ctx=len(texts[0]), threads=2, kv="f32") as model:
         return np.stack([model.score(np.array(text, np.int32)) for text in texts])
 
 

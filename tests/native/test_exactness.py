@@ -30,7 +30,7 @@ def test_real_text(form: str, library: Library, tmp_path: Path, monkeypatch: pyt
     with Tokenizer(model) as tokenizer:
         texts = windows(tokenizer.encode)[:4]
     expected = reference(library, float_twin(model, tmp_path / "twin.gguf"), texts)
-    with library.load(model, n_ctx=len(texts[0]), kv_f32=False) as engine:
+    with library.load(model, n_ctx=len(texts[0]), kv="f16") as engine:
         found = np.stack([engine.score(np.array(text, np.int32)) for text in texts])
     kl, _ = divergence(expected, found)
     assert kl < 1e-3
