@@ -47,20 +47,20 @@ constexpr int kAcross = 4;
 template <class V, int kQueries>
 PL_INLINE void score_keys(const AttentionBlock& b, const AttentionQuery* queries, int64_t at, float (*scores)[kAttentionKeys]) {
   typename V::F sums[kQueries][kAcross];
-  for (auto& row : sums) {
-    for (auto& sum : row) sum = V::floats(0.0f);
+  PL_UNROLL for (auto& row : sums) {
+    PL_UNROLL for (auto& sum : row) sum = V::floats(0.0f);
   }
   const float* keys = b.keys + at;
   for (int64_t i = 0; i < b.head_dim; ++i, keys += kAttentionKeys) {
     typename V::F k[kAcross];
-    for (int v = 0; v < kAcross; ++v) k[v] = V::load_floats(keys + v * V::kRows);
-    for (int t = 0; t < kQueries; ++t) {
+    PL_UNROLL for (int v = 0; v < kAcross; ++v) k[v] = V::load_floats(keys + v * V::kRows);
+    PL_UNROLL for (int t = 0; t < kQueries; ++t) {
       const typename V::F q = V::floats_at(queries[t].q + i);
-      for (int v = 0; v < kAcross; ++v) sums[t][v] = V::multiply_add(k[v], q, sums[t][v]);
+      PL_UNROLL for (int v = 0; v < kAcross; ++v) sums[t][v] = V::multiply_add(k[v], q, sums[t][v]);
     }
   }
-  for (int t = 0; t < kQueries; ++t) {
-    for (int v = 0; v < kAcross; ++v) {
+  PL_UNROLL for (int t = 0; t < kQueries; ++t) {
+    PL_UNROLL for (int v = 0; v < kAcross; ++v) {
       V::store_some(scores[t] + at + v * V::kRows, scaled_score<V>(sums[t][v], b.scale, b.soft_cap), V::kRows);
     }
   }
@@ -98,22 +98,22 @@ template <class V, int kQueries, int kVectors>
 PL_INLINE void add_values(const AttentionBlock& b, const AttentionQuery* queries, const float* shrink,
                           const float (*p)[kAttentionKeys], int64_t first, int64_t end, int64_t at, int64_t some) {
   typename V::F sums[kQueries][kVectors];
-  for (int t = 0; t < kQueries; ++t) {
-    for (int v = 0; v < kVectors; ++v) {
+  PL_UNROLL for (int t = 0; t < kQueries; ++t) {
+    PL_UNROLL for (int v = 0; v < kVectors; ++v) {
       const typename V::F out = V::load_some(queries[t].out + at + v * V::kRows, v + 1 < kVectors ? V::kRows : some);
       sums[t][v] = V::multiply(out, V::floats(shrink[t]));
     }
   }
   for (int64_t j = first; j < end; ++j) {
     typename V::F value[kVectors];
-    for (int v = 0; v < kVectors; ++v) value[v] = V::load_floats(b.values + j * b.value_stride + at + v * V::kRows);
-    for (int t = 0; t < kQueries; ++t) {
+    PL_UNROLL for (int v = 0; v < kVectors; ++v) value[v] = V::load_floats(b.values + j * b.value_stride + at + v * V::kRows);
+    PL_UNROLL for (int t = 0; t < kQueries; ++t) {
       const typename V::F weight = V::floats_at(&p[t][j]);
-      for (int v = 0; v < kVectors; ++v) sums[t][v] = V::multiply_add(value[v], weight, sums[t][v]);
+      PL_UNROLL for (int v = 0; v < kVectors; ++v) sums[t][v] = V::multiply_add(value[v], weight, sums[t][v]);
     }
   }
-  for (int t = 0; t < kQueries; ++t) {
-    for (int v = 0; v < kVectors; ++v) {
+  PL_UNROLL for (int t = 0; t < kQueries; ++t) {
+    PL_UNROLL for (int v = 0; v < kVectors; ++v) {
       V::store_some(queries[t].out + at + v * V::kRows, sums[t][v], v + 1 < kVectors ? V::kRows : some);
     }
   }
@@ -125,7 +125,7 @@ void attend_tile(const AttentionBlock& b, const AttentionQuery* queries) {
   for (int64_t at = 0; at < kAttentionKeys; at += kAcross * V::kRows) score_keys<V, kQueries>(b, queries, at, scores);
   float shrink[kQueries];
   int64_t first = kAttentionKeys, end = 0;
-  for (int t = 0; t < kQueries; ++t) {
+  PL_UNROLL for (int t = 0; t < kQueries; ++t) {
     shrink[t] = weigh<V>(queries[t], scores[t]);
     first = queries[t].first < first ? queries[t].first : first;
     end = queries[t].end > end ? queries[t].end : end;

@@ -1,4 +1,4 @@
-// Compiled with: -O3 -mavx2 -mfma -mf16c
+// Compiled with: -O2 -mavx2 -mfma -mf16c
 // Kernels for x86-64 with AVX2, FMA and F16C: quantized activations; products with quantized matrices are in
 // panel_products.h, kernels on floats in avx2_float.h. This file alone gets the flags above (builds read that line).
 // Everything but fill_avx2 is in nameless namespaces, and no header with external inline functions is used: nothing of

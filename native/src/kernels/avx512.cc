@@ -1,4 +1,4 @@
-// Compiled with: -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+// Compiled with: -O2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
 // Products with quantized matrices for x86-64 with AVX-512 without VNNI.
 #if defined(__x86_64__)
 

@@ -15,22 +15,22 @@ constexpr int64_t kFloatBytes = int64_t{512} << 10;
 template <class V, class Weight, int kRows, int kTokens>
 void multiply_float_tile(const Weight* w, int64_t w_stride, const float* x, int64_t cols, float* out, int64_t out_stride) {
   typename V::F sums[kRows][kTokens];
-  for (auto& row : sums) {
-    for (auto& sum : row) sum = V::floats(0.0f);
+  PL_UNROLL for (auto& row : sums) {
+    PL_UNROLL for (auto& sum : row) sum = V::floats(0.0f);
   }
   const auto step = [&](auto load, int64_t i) PL_LAMBDA {
     typename V::F a[kTokens];
-    for (int t = 0; t < kTokens; ++t) a[t] = load(x + t * cols + i);
-    for (int r = 0; r < kRows; ++r) {
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) a[t] = load(x + t * cols + i);
+    PL_UNROLL for (int r = 0; r < kRows; ++r) {
       const typename V::F row = load(w + r * w_stride + i);
-      for (int t = 0; t < kTokens; ++t) sums[r][t] = V::multiply_add(row, a[t], sums[r][t]);
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[r][t] = V::multiply_add(row, a[t], sums[r][t]);
     }
   };
   int64_t i = 0;
   for (; i + V::kRows <= cols; i += V::kRows) step([](const auto* p) PL_LAMBDA { return V::load_row(p); }, i);
   if (i < cols) step([rest = cols - i](const auto* p) PL_LAMBDA { return V::load_row_some(p, rest); }, i);
-  for (int r = 0; r < kRows; ++r) {
-    for (int t = 0; t < kTokens; ++t) out[t * out_stride + r] = V::add_up(sums[r][t]);
+  PL_UNROLL for (int r = 0; r < kRows; ++r) {
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) out[t * out_stride + r] = V::add_up(sums[r][t]);
   }
 }
 

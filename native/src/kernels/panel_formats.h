@@ -3,15 +3,18 @@
 // rows one after the other; 16 bytes of each row are loaded and transposed as four columns of 32 bits, which a file's
 // fields are then cut out of. Nothing is copied or repacked beforehand: a matrix stays where it lies in the mapped file.
 //
-// A format F<V> has, for steps of 256 weights:
-//   kBytes       bytes of a row's step, kBlockBytes and kBlock: of a block, and its weights
+// A format F<V> has, for steps of kGroups times 32 weights:
+//   kBytes       bytes of a row's step
 //   kZero        what q is too high by; kMax: the highest q, or kSigned: q is -127..127 (kZero is 0)
 //   kFew         for 1, 2, 4 … up to so many tokens, weights go from the file into the sums without a stop in memory
 //   kHalves      16 weights to a scale, not 32;  kMins: there are minima, x = scale * q - min
-//   unpack(rows, stride, use)   calls use(Const<g>, quads) for the groups of 32 weights g = 0..7
+//   unpack(rows, stride, use)   calls use(g, quads) for the groups g of 32 weights, in their order
+// Four groups are written out and blocks of 256 are two turns of a loop: compilers take long enough as it is.
 //
 // In a nameless namespace, compiled anew with each ISA's flags; V is a vector of that ISA (see avx512.cc).
 #pragma once
+
+#include <utility>
 
 #include "../quant/unpack.h"
 
@@ -20,6 +23,12 @@ namespace {
 
 #define PL_INLINE inline __attribute__((always_inline))
 #define PL_LAMBDA __attribute__((always_inline))
+// Before loops over what must stay in registers.
+#if defined(__clang__)
+#define PL_UNROLL _Pragma("unroll")
+#else
+#define PL_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 // Weights of two bytes, told apart by their types.
 struct Half {
@@ -34,13 +43,14 @@ struct Const {
   static constexpr int value = kValue;
 };
 
-// f(Const<0>) … f(Const<n - 1>), written out.
+template <int kFrom, class F, int... kSteps>
+PL_INLINE void unroll_steps(F& f, std::integer_sequence<int, kSteps...>) {
+  (f(Const<kFrom + kSteps>{}), ...);
+}
+// f(Const<kFrom>) … f(Const<kTo - 1>), written out. Not by recursion: inlining that would copy each step at every level.
 template <int kFrom, int kTo, class F>
 PL_INLINE void unroll(F&& f) {
-  if constexpr (kFrom < kTo) {
-    f(Const<kFrom>{});
-    unroll<kFrom + 1, kTo>(f);
-  }
+  unroll_steps<kFrom>(f, std::make_integer_sequence<int, (kTo > kFrom ? kTo - kFrom : 0)>{});
 }
 
 // One group of 32 weights of each row of a panel: weights 4j..4j+3 are the bytes of q[j].
@@ -111,7 +121,7 @@ PL_INLINE typename V::F signed_byte_to_float(typename V::I x) {
   return V::to_float(V::template shift_right_signed<24>(V::template shift_left<24 - 8 * kByte>(x)));
 }
 
-// ---- blocks of 32, eight to a step. Low nibbles of 16 bytes come first, then the high ones.
+// ---- blocks of 32, four to a step. Low nibbles of 16 bytes come first, then the high ones.
 
 // Bits 4j..4j+3 of each lane to bit 4 of its bytes.
 template <class V, int kQuad>
@@ -123,21 +133,21 @@ PL_INLINE typename V::I fifth_bits(typename V::I bits) {
 // What differs between the blocks of 32, by where their fields lie.
 template <class V, class Layout>
 struct Blocks32 : Layout {
-  static constexpr int kBlock = 32, kBlockBytes = Layout::kSize, kBytes = 8 * kBlockBytes;
+  static constexpr int kGroups = 4, kBlockBytes = Layout::kSize, kBytes = kGroups * kBlockBytes;
   static constexpr bool kHalves = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
     Columns<V, kBytes> c;
     c.rows = rows, c.stride = stride;
-    unroll<0, 8>([&](auto g) PL_LAMBDA {
+    unroll<0, kGroups>([&](auto g) PL_LAMBDA {
       constexpr int kAt = g.value * kBlockBytes;
       // Dwords up to the one that holds the block's last byte.
       c.template load_to<(kAt + 3) / 4, (kAt + kBlockBytes + 3) / 4>();
       Quads<V> out;
       Layout::template scales<V, kAt>(c, out);
       unroll<0, 8>([&](auto j) PL_LAMBDA { out.q[j.value] = Layout::template quad<V, kAt, j.value>(c); });
-      use(g, out);
+      use(g.value, out);
     });
   }
 };
@@ -239,7 +249,7 @@ struct LayoutMXFP4 {
 
 template <class V>
 struct FormatQ4_K {
-  static constexpr int kBlock = 256, kBlockBytes = 144, kBytes = 144, kZero = 0, kMax = 15;
+  static constexpr int kGroups = 8, kBytes = 144, kZero = 0, kMax = 15;
   static constexpr int kFew = 8;
   static constexpr bool kSigned = false, kHalves = false, kMins = true;
 
@@ -258,33 +268,37 @@ struct FormatQ4_K {
             {field<V, 0>(h[1], 63), joined(field<V, 0>(h[3], 15), h[1])},
             {field<V, 0>(h[2], 63), joined(field<V, 4>(h[3], 15), h[2])}};
   }
-  template <int g>
-  static PL_INLINE void scales(const Header& h, Quads<V>& out) {
-    out.scale[0] = V::multiply(h.d, byte_to_float<V, g % 4>(h.scale[g / 4]));
-    out.min[0] = V::multiply(h.dmin, byte_to_float<V, g % 4>(h.min[g / 4]));
+  // Those of group 4 * half + kPart.
+  template <int kPart>
+  static PL_INLINE void scales(const Header& h, int half, Quads<V>& out) {
+    out.scale[0] = V::multiply(h.d, byte_to_float<V, kPart>(h.scale[half]));
+    out.min[0] = V::multiply(h.dmin, byte_to_float<V, kPart>(h.min[half]));
   }
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
     const Header h = header(rows, stride);
-    unroll<0, 4>([&](auto pair) PL_LAMBDA {
-      typename V::I packed[8];
-      V::load_columns(rows + 16 + 32 * pair.value, stride, packed);
-      V::load_columns(rows + 32 + 32 * pair.value, stride, packed + 4);
-      unroll<0, 2>([&](auto half) PL_LAMBDA {
-        constexpr int g = 2 * pair.value + half.value;
-        Quads<V> out;
-        scales<g>(h, out);
-        for (int j = 0; j < 8; ++j) out.q[j] = field<V, 4 * half.value>(packed[j], 15);
-        use(Const<g>{}, out);
+    const uint8_t* qs = rows + 16;
+    for (int half = 0; half < 2; ++half, qs += 64) {
+      unroll<0, 2>([&](auto pair) PL_LAMBDA {
+        typename V::I packed[8];
+        V::load_columns(qs + 32 * pair.value, stride, packed);
+        V::load_columns(qs + 32 * pair.value + 16, stride, packed + 4);
+        unroll<0, 2>([&](auto odd) PL_LAMBDA {
+          constexpr int kPart = 2 * pair.value + odd.value;
+          Quads<V> out;
+          scales<kPart>(h, half, out);
+          PL_UNROLL for (int j = 0; j < 8; ++j) out.q[j] = field<V, 4 * odd.value>(packed[j], 15);
+          use(4 * half + kPart, out);
+        });
       });
-    });
+    }
   }
 };
 
 template <class V>
 struct FormatQ5_K {
-  static constexpr int kBlock = 256, kBlockBytes = 176, kBytes = 176, kZero = 0, kMax = 31;
+  static constexpr int kGroups = 8, kBytes = 176, kZero = 0, kMax = 31;
   static constexpr int kFew = 1;
   static constexpr bool kSigned = false, kHalves = false, kMins = true;
 
@@ -294,26 +308,30 @@ struct FormatQ5_K {
     typename V::I high[8];
     V::load_columns(rows + 16, stride, high);
     V::load_columns(rows + 32, stride, high + 4);
-    unroll<0, 4>([&](auto pair) PL_LAMBDA {
-      typename V::I packed[8];
-      V::load_columns(rows + 48 + 32 * pair.value, stride, packed);
-      V::load_columns(rows + 64 + 32 * pair.value, stride, packed + 4);
-      unroll<0, 2>([&](auto half) PL_LAMBDA {
-        constexpr int g = 2 * pair.value + half.value;
-        Quads<V> out;
-        FormatQ4_K<V>::template scales<g>(h, out);
-        for (int j = 0; j < 8; ++j) {
-          out.q[j] = V::bit_or(field<V, 4 * half.value>(packed[j], 15), field<V, g - 4>(high[j], 16));
-        }
-        use(Const<g>{}, out);
+    const uint8_t* qs = rows + 48;
+    for (int half = 0; half < 2; ++half, qs += 64) {
+      unroll<0, 2>([&](auto pair) PL_LAMBDA {
+        typename V::I packed[8];
+        V::load_columns(qs + 32 * pair.value, stride, packed);
+        V::load_columns(qs + 32 * pair.value + 16, stride, packed + 4);
+        unroll<0, 2>([&](auto odd) PL_LAMBDA {
+          constexpr int kPart = 2 * pair.value + odd.value;
+          Quads<V> out;
+          FormatQ4_K<V>::template scales<kPart>(h, half, out);
+          PL_UNROLL for (int j = 0; j < 8; ++j) {
+            out.q[j] = V::bit_or(field<V, 4 * odd.value>(packed[j], 15), field<V, kPart - 4>(high[j], 16));
+          }
+          use(4 * half + kPart, out);
+        });
       });
-    });
+      PL_UNROLL for (int j = 0; j < 8; ++j) high[j] = V::template shift_right<4>(high[j]);
+    }
   }
 };
 
 template <class V>
 struct FormatQ6_K {
-  static constexpr int kBlock = 256, kBlockBytes = 210, kBytes = 210, kZero = 32, kMax = 63;
+  static constexpr int kGroups = 8, kBytes = 210, kZero = 32, kMax = 63;
   static constexpr int kFew = 8;
   static constexpr bool kSigned = false, kHalves = true, kMins = false;
 
@@ -323,28 +341,27 @@ struct FormatQ6_K {
     V::load_columns(rows + 192, stride, scale);
     V::load_columns(rows + 194, stride, last);
     const typename V::F d = V::high_half(last[3]);
-    unroll<0, 2>([&](auto half) PL_LAMBDA {
+    for (int half = 0; half < 2; ++half) {
       typename V::I low[16], high[8];
-      for (int i = 0; i < 4; ++i) V::load_columns(rows + 64 * half.value + 16 * i, stride, low + 4 * i);
-      for (int i = 0; i < 2; ++i) V::load_columns(rows + 128 + 32 * half.value + 16 * i, stride, high + 4 * i);
+      PL_UNROLL for (int i = 0; i < 4; ++i) V::load_columns(rows + 64 * half + 16 * i, stride, low + 4 * i);
+      PL_UNROLL for (int i = 0; i < 2; ++i) V::load_columns(rows + 128 + 32 * half + 16 * i, stride, high + 4 * i);
       unroll<0, 4>([&](auto part) PL_LAMBDA {
-        constexpr int g = 4 * half.value + part.value;
-        Quads<V> out;
-        for (int j = 0; j < 8; ++j) {
+                Quads<V> out;
+        PL_UNROLL for (int j = 0; j < 8; ++j) {
           out.q[j] = V::bit_or(field<V, part.value / 2 * 4>(low[part.value % 2 * 8 + j], 15),
                                field<V, 2 * part.value - 4>(high[j], 0x30));
         }
-        out.scale[0] = V::multiply(d, signed_byte_to_float<V, g % 2 * 2>(scale[g / 2]));
-        out.scale[1] = V::multiply(d, signed_byte_to_float<V, g % 2 * 2 + 1>(scale[g / 2]));
-        use(Const<g>{}, out);
+        out.scale[0] = V::multiply(d, signed_byte_to_float<V, part.value % 2 * 2>(scale[2 * half + part.value / 2]));
+        out.scale[1] = V::multiply(d, signed_byte_to_float<V, part.value % 2 * 2 + 1>(scale[2 * half + part.value / 2]));
+        use(4 * half + part.value, out);
       });
-    });
+    }
   }
 };
 
 template <class V>
 struct FormatQ2_K {
-  static constexpr int kBlock = 256, kBlockBytes = 84, kBytes = 84, kZero = 0, kMax = 3;
+  static constexpr int kGroups = 8, kBytes = 84, kZero = 0, kMax = 3;
   static constexpr int kFew = 1;
   static constexpr bool kSigned = false, kHalves = true, kMins = true;
 
@@ -354,28 +371,28 @@ struct FormatQ2_K {
     V::load_columns(rows, stride, both);
     V::load_columns(rows + 68, stride, last);
     const typename V::F d = V::low_half(last[3]), dmin = V::high_half(last[3]);
-    unroll<0, 2>([&](auto half) PL_LAMBDA {
+    for (int half = 0; half < 2; ++half) {
       typename V::I packed[8];
-      V::load_columns(rows + 16 + 32 * half.value, stride, packed);
-      V::load_columns(rows + 32 + 32 * half.value, stride, packed + 4);
+      V::load_columns(rows + 16 + 32 * half, stride, packed);
+      V::load_columns(rows + 32 + 32 * half, stride, packed + 4);
       unroll<0, 4>([&](auto part) PL_LAMBDA {
-        constexpr int g = 4 * half.value + part.value;
+        const typename V::I scales = both[2 * half + part.value / 2];
         Quads<V> out;
-        for (int j = 0; j < 8; ++j) out.q[j] = field<V, 2 * part.value>(packed[j], 3);
-        const typename V::I low = field<V, 0>(both[g / 2], 15), high = field<V, 4>(both[g / 2], 15);
+        PL_UNROLL for (int j = 0; j < 8; ++j) out.q[j] = field<V, 2 * part.value>(packed[j], 3);
+        const typename V::I low = field<V, 0>(scales, 15), high = field<V, 4>(scales, 15);
         unroll<0, 2>([&](auto h) PL_LAMBDA {
-          out.scale[h.value] = V::multiply(d, byte_to_float<V, g % 2 * 2 + h.value>(low));
-          out.min[h.value] = V::multiply(dmin, byte_to_float<V, g % 2 * 2 + h.value>(high));
+          out.scale[h.value] = V::multiply(d, byte_to_float<V, part.value % 2 * 2 + h.value>(low));
+          out.min[h.value] = V::multiply(dmin, byte_to_float<V, part.value % 2 * 2 + h.value>(high));
         });
-        use(Const<g>{}, out);
+        use(4 * half + part.value, out);
       });
-    });
+    }
   }
 };
 
 template <class V>
 struct FormatQ3_K {
-  static constexpr int kBlock = 256, kBlockBytes = 110, kBytes = 110, kZero = 4, kMax = 7;
+  static constexpr int kGroups = 8, kBytes = 110, kZero = 4, kMax = 7;
   static constexpr int kFew = 1;
   static constexpr bool kSigned = false, kHalves = true, kMins = false;
 
@@ -392,30 +409,31 @@ struct FormatQ3_K {
       const typename V::I top = field<V, 2 * i.value - 4>(packs[3], 0x30);
       scale[i.value] = V::bit_or(field<V, i.value / 2 * 4>(packs[1 + i.value % 2], 15), top);
     });
-    unroll<0, 2>([&](auto half) PL_LAMBDA {
+    for (int half = 0; half < 2; ++half) {
       typename V::I packed[8];
-      V::load_columns(rows + 32 + 32 * half.value, stride, packed);
-      V::load_columns(rows + 48 + 32 * half.value, stride, packed + 4);
+      V::load_columns(rows + 32 + 32 * half, stride, packed);
+      V::load_columns(rows + 48 + 32 * half, stride, packed + 4);
       unroll<0, 4>([&](auto part) PL_LAMBDA {
-        constexpr int g = 4 * half.value + part.value;
+        const typename V::I six_bits = scale[2 * half + part.value / 2];
         Quads<V> out;
-        for (int j = 0; j < 8; ++j) {
-          out.q[j] = V::bit_or(field<V, 2 * part.value>(packed[j], 3), field<V, g - 2>(high[j], 4));
+        PL_UNROLL for (int j = 0; j < 8; ++j) {
+          out.q[j] = V::bit_or(field<V, 2 * part.value>(packed[j], 3), field<V, part.value - 2>(high[j], 4));
         }
         unroll<0, 2>([&](auto h) PL_LAMBDA {
           const typename V::I six =
-              V::bit_and(V::template shift_right<8 * (g % 2 * 2 + h.value)>(scale[g / 2]), V::ints(255));
+              V::bit_and(V::template shift_right<8 * (part.value % 2 * 2 + h.value)>(six_bits), V::ints(255));
           out.scale[h.value] = V::multiply(d, V::to_float(V::subtract(six, V::ints(32))));
         });
-        use(Const<g>{}, out);
+        use(4 * half + part.value, out);
       });
-    });
+      PL_UNROLL for (int j = 0; j < 8; ++j) high[j] = V::template shift_right<4>(high[j]);
+    }
   }
 };
 
 template <class V>
 struct FormatIQ4_XS {
-  static constexpr int kBlock = 256, kBlockBytes = 136, kBytes = 136, kZero = 0, kMax = 127;
+  static constexpr int kGroups = 8, kBytes = 136, kZero = 0, kMax = 127;
   static constexpr int kFew = 1;
   static constexpr bool kSigned = true, kHalves = false, kMins = false;
 
@@ -424,20 +442,25 @@ struct FormatIQ4_XS {
     typename V::I h[4];
     V::load_columns(rows, stride, h);
     const typename V::F d = V::low_half(h[0]);
-    unroll<0, 8>([&](auto g) PL_LAMBDA {
-      typename V::I packed[4];
-      V::load_columns(rows + 8 + 16 * g.value, stride, packed);
-      Quads<V> out;
-      for (int j = 0; j < 4; ++j) {
-        out.q[j] = V::look_up(kIQ4Values, field<V, 0>(packed[j], 15));
-        out.q[j + 4] = V::look_up(kIQ4Values, field<V, 4>(packed[j], 15));
-      }
-      const typename V::I low = V::bit_and(V::template shift_right<4 * g.value>(h[1]), V::ints(15));
-      const typename V::I high = V::bit_and(V::template shift_right<16 + 2 * g.value>(h[0]), V::ints(3));
-      const typename V::I six = V::bit_or(low, V::template shift_left<4>(high));
-      out.scale[0] = V::multiply(d, V::to_float(V::subtract(six, V::ints(32))));
-      use(g, out);
-    });
+    const uint8_t* qs = rows + 8;
+    for (int half = 0; half < 2; ++half, qs += 64) {
+      unroll<0, 4>([&](auto part) PL_LAMBDA {
+        typename V::I packed[4];
+        V::load_columns(qs + 16 * part.value, stride, packed);
+        Quads<V> out;
+        PL_UNROLL for (int j = 0; j < 4; ++j) {
+          out.q[j] = V::look_up(kIQ4Values, field<V, 0>(packed[j], 15));
+          out.q[j + 4] = V::look_up(kIQ4Values, field<V, 4>(packed[j], 15));
+        }
+        const typename V::I low = V::bit_and(V::template shift_right<4 * part.value>(h[1]), V::ints(15));
+        const typename V::I high = V::bit_and(V::template shift_right<16 + 2 * part.value>(h[0]), V::ints(3));
+        const typename V::I six = V::bit_or(low, V::template shift_left<4>(high));
+        out.scale[0] = V::multiply(d, V::to_float(V::subtract(six, V::ints(32))));
+        use(4 * half + part.value, out);
+      });
+      h[0] = V::template shift_right<8>(h[0]);  // two bits a group
+      h[1] = V::template shift_right<16>(h[1]);  // four
+    }
   }
 };
 
@@ -445,13 +468,13 @@ struct FormatIQ4_XS {
 
 template <class V, class Block>
 struct FormatGrid {
-  static constexpr int kBlock = 256, kBlockBytes = sizeof(Block), kBytes = sizeof(Block), kZero = 0, kMax = 127;
+  static constexpr int kGroups = 8, kBytes = sizeof(Block), kZero = 0, kMax = 127;
   static constexpr int kFew = 0;
   static constexpr bool kSigned = true, kHalves = true, kMins = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
-    unroll<0, 8>([&](auto g) PL_LAMBDA { use(g, group(rows, stride, g.value)); });
+    for (int g = 0; g < kGroups; ++g) use(g, group(rows, stride, g));
   }
   static __attribute__((noinline)) Quads<V> group(const uint8_t* rows, int64_t stride, int g) {
     alignas(64) int8_t q[8][V::kRows][4];
@@ -459,12 +482,12 @@ struct FormatGrid {
     for (int r = 0; r < V::kRows; ++r) {
       Group one;
       pl::unpack(*reinterpret_cast<const Block*>(rows + r * stride), g, one);
-      for (int j = 0; j < 8; ++j) __builtin_memcpy(q[j][r], one.q + 4 * j, 4);
+      PL_UNROLL for (int j = 0; j < 8; ++j) __builtin_memcpy(q[j][r], one.q + 4 * j, 4);
       scale[0][r] = one.scale[0], scale[1][r] = one.scale[1];
     }
     Quads<V> out;
-    for (int j = 0; j < 8; ++j) out.q[j] = V::load_ints(q[j]);
-    for (int h = 0; h < 2; ++h) out.scale[h] = V::load_floats(scale[h]);
+    PL_UNROLL for (int j = 0; j < 8; ++j) out.q[j] = V::load_ints(q[j]);
+    PL_UNROLL for (int h = 0; h < 2; ++h) out.scale[h] = V::load_floats(scale[h]);
     return out;
   }
 };

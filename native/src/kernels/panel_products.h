@@ -16,9 +16,7 @@
 namespace pl {
 namespace {
 
-constexpr int kStep = 256;            // weights of a row that a format unpacks at a time
-constexpr int kChunkGroups = 32;      // of 32 weights: with 16 rows 16 KiB, half of a small first cache
-constexpr int kStepGroups = kStep / 32;
+constexpr int kChunkGroups = 32;  // of 32 weights: with 16 rows 16 KiB, half of a small first cache
 
 // What of a format the sums need to know: formats that are alike in this share their code.
 template <int kTogether_, bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
@@ -49,12 +47,12 @@ PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* 
   using Sum = typename V::template Sum<A::kTogether, A::kSigned>;
   if constexpr (!A::kHalves) {
     Sum sums[kTokens];
-    for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum));
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum));
     unroll<0, 8>([&](auto j) PL_LAMBDA {
       const auto w = q(j.value);
-      for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * j.value);
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * j.value);
     });
-    for (int t = 0; t < kTokens; ++t) {
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) {
       const typename V::F whole = V::multiply(V::to_float(sums[t].end()), scale[0]);
       acc[t] = V::multiply_add(whole, V::floats_at(&a[t].d), acc[t]);
       if constexpr (A::kMins) acc[t] = V::subtract_product(acc[t], min[0], V::floats_at(&a[t].d_sum));
@@ -63,13 +61,13 @@ PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* 
     typename V::F whole[kTokens];
     unroll<0, 2>([&](auto h) PL_LAMBDA {
       Sum sums[kTokens];
-      for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum16[h.value]));
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum16[h.value]));
       unroll<0, 4>([&](auto j) PL_LAMBDA {
         constexpr int kQuad = 4 * h.value + j.value;
         const auto w = q(kQuad);
-        for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * kQuad);
+        PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * kQuad);
       });
-      for (int t = 0; t < kTokens; ++t) {
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) {
         const typename V::F part = V::to_float(sums[t].end());
         whole[t] = h.value == 0 ? V::multiply(part, scale[0]) : V::multiply_add(part, scale[1], whole[t]);
         if constexpr (A::kMins) {
@@ -78,7 +76,7 @@ PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* 
         }
       }
     });
-    for (int t = 0; t < kTokens; ++t) acc[t] = V::multiply_add(whole[t], V::floats_at(&a[t].d), acc[t]);
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::multiply_add(whole[t], V::floats_at(&a[t].d), acc[t]);
   }
 }
 
@@ -120,27 +118,27 @@ void multiply_few(const Product& m) {
     const uint8_t* next = panel + panel_bytes;
     const ActBlock* a = m.act;
     typename V::F acc[kTokens];
-    for (int t = 0; t < kTokens; ++t) acc[t] = V::floats(0.0f);
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::floats(0.0f);
     StepRows<V, Format> step;
-    for (int64_t at = 0, g = 0; g < groups; at += Format::kBytes, g += kStepGroups) {
+    for (int64_t at = 0, g = 0; g < groups; at += Format::kBytes, g += Format::kGroups) {
       for (int i = 0; i < V::kRows * Format::kBytes; i += 64) __builtin_prefetch(next + i);
       next += V::kRows * Format::kBytes;
       step.take(panel + at, m.row_bytes, n_rows, m.row_bytes - at);
-      const auto use = [&](auto i, const Quads<V>& quads) PL_LAMBDA {
+      const auto use = [&](int i, const Quads<V>& quads) PL_LAMBDA {
         accumulate<V, ArithmeticOf<V, Format>, kTokens>(
             [&](int j) PL_LAMBDA { return as_multiplied<V, Format>(quads.q[j]); }, quads.scale, quads.min,
-            kZeroOf<V, Format>, a + i.value * kTokens, acc);
+            kZeroOf<V, Format>, a + i * kTokens, acc);
       };
-      if (__builtin_expect(g + kStepGroups <= groups, 1)) {
+      if (__builtin_expect(g + Format::kGroups <= groups, 1)) {
         Format::unpack(step.rows, step.stride, use);
       } else {
-        Format::unpack(step.rows, step.stride, [&](auto i, const Quads<V>& quads) PL_LAMBDA {
-          if (g + i.value < groups) use(i, quads);
+        Format::unpack(step.rows, step.stride, [&](int i, const Quads<V>& quads) PL_LAMBDA {
+          if (g + i < groups) use(i, quads);
         });
       }
-      a += kStepGroups * kTokens;
+      a += Format::kGroups * kTokens;
     }
-    for (int t = 0; t < kTokens; ++t) V::store_some(m.out + t * m.out_stride + r, acc[t], n_rows);
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(m.out + t * m.out_stride + r, acc[t], n_rows);
   }
 }
 
@@ -159,26 +157,26 @@ template <class V, class A, int kTokens>
 void multiply_tile(const Panel<V, A>& panel, int64_t groups, const ActBlock* a, bool first, float* out,
                    int64_t out_stride, int64_t n_rows) {
   typename V::F acc[kTokens];
-  for (int t = 0; t < kTokens; ++t) acc[t] = first ? V::floats(0.0f) : V::load_some(out + t * out_stride, n_rows);
+  PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = first ? V::floats(0.0f) : V::load_some(out + t * out_stride, n_rows);
   for (int64_t g = 0; g < groups; ++g, a += kTokens) {
     accumulate<V, A, kTokens>([&](int j) PL_LAMBDA { return panel.q[g][j]; }, panel.scale[g],
                               panel.min[A::kMins ? g : 0], panel.zero, a, acc);
   }
-  for (int t = 0; t < kTokens; ++t) V::store_some(out + t * out_stride, acc[t], n_rows);
+  PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(out + t * out_stride, acc[t], n_rows);
 }
 
 template <class V, class Format>
 void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, int64_t first_group, int64_t groups,
                   Panel<V, ArithmeticOf<V, Format>>& panel) {
   StepRows<V, Format> step;
-  for (int64_t g = 0; g < groups; g += kStepGroups) {
-    const int64_t at = (first_group + g) / kStepGroups * Format::kBytes;
+  for (int64_t g = 0; g < groups; g += Format::kGroups) {
+    const int64_t at = (first_group + g) / Format::kGroups * Format::kBytes;
     step.take(panel_rows + at, m.row_bytes, n_rows, m.row_bytes - at);
-    Format::unpack(step.rows, step.stride, [&](auto i, const Quads<V>& quads) PL_LAMBDA {
-      for (int j = 0; j < 8; ++j) panel.q[g + i.value][j] = as_multiplied<V, Format>(quads.q[j]);
-      for (int h = 0; h < Panel<V, ArithmeticOf<V, Format>>::kScales; ++h) {
-        panel.scale[g + i.value][h] = quads.scale[h];
-        if constexpr (Format::kMins) panel.min[g + i.value][h] = quads.min[h];
+    Format::unpack(step.rows, step.stride, [&](int i, const Quads<V>& quads) PL_LAMBDA {
+      PL_UNROLL for (int j = 0; j < 8; ++j) panel.q[g + i][j] = as_multiplied<V, Format>(quads.q[j]);
+      PL_UNROLL for (int h = 0; h < Panel<V, ArithmeticOf<V, Format>>::kScales; ++h) {
+        panel.scale[g + i][h] = quads.scale[h];
+        if constexpr (Format::kMins) panel.min[g + i][h] = quads.min[h];
       }
     });
   }
