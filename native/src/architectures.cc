@@ -2,196 +2,158 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "error.h"
+#include "hparams.h"
 
 namespace pl {
 namespace {
 
-// Reads keys under the architecture's name.
-class Keys {
- public:
-  Keys(const Gguf& file, const std::string& arch) : file_(file), arch_(arch) {}
+float root(int64_t n) { return std::sqrt(static_cast<float>(n)); }
 
-  std::string full(const char* key) const { return arch_ + "." + key; }
-  bool has(const char* key) const { return file_.has(full(key)); }
-
-  int64_t count(const char* key, int64_t least, int64_t most) const {
-    return static_cast<int64_t>(
-        file_.require_u64(full(key), static_cast<uint64_t>(least), static_cast<uint64_t>(most)));
-  }
-  int64_t count_or(const char* key, int64_t fallback, int64_t least, int64_t most) const {
-    return has(key) ? count(key, least, most) : fallback;
-  }
-  // One number for all layers; some files give it for each, and only uniform ones are known here.
-  int64_t uniform(const char* key, int64_t fallback, int64_t least, int64_t most) const {
-    if (!has(key) || !file_.is_array(full(key))) return count_or(key, fallback, least, most);
-    const std::vector<uint64_t> values = *file_.u64s(full(key));
-    if (values.empty() || std::adjacent_find(values.begin(), values.end(), std::not_equal_to<>()) != values.end()) {
-      fail(ErrorKind::kUnsupported, "%s differs from layer to layer, which the engine does not know", full(key).c_str());
-    }
-    if (values[0] < static_cast<uint64_t>(least) || values[0] > static_cast<uint64_t>(most)) {
-      fail(ErrorKind::kInvalidModel, "%s is %llu, and must be from %lld to %lld", full(key).c_str(),
-           static_cast<unsigned long long>(values[0]), static_cast<long long>(least), static_cast<long long>(most));
-    }
-    return static_cast<int64_t>(values[0]);
-  }
-  float number_or(const char* key, float fallback, float least, float most) const {
-    const std::optional<float> value = file_.f32(full(key));
-    if (!value) return fallback;
-    if (!(*value >= least && *value <= most)) {
-      fail(ErrorKind::kInvalidModel, "%s is %g, and must be from %g to %g", full(key).c_str(),
-           static_cast<double>(*value), static_cast<double>(least), static_cast<double>(most));
-    }
-    return *value;
-  }
-  std::string text_or(const char* key, const char* fallback) const {
-    const std::optional<std::string_view> value = file_.str(full(key));
-    return value ? std::string(*value) : fallback;
-  }
-  bool flag_or(const char* key, bool fallback) const { return file_.boolean(full(key)).value_or(fallback); }
-
- private:
-  const Gguf& file_;
-  const std::string& arch_;
-};
-
-constexpr int64_t kMost = int64_t{1} << 24;  // no dimension of any model comes near this
-constexpr float kAny = std::numeric_limits<float>::max();
+void read_gemma(const Keys&, Config& c) { c.embedding_scale = root(c.dim); }
 
 void read_gemma2(const Keys& keys, Config& c) {
-  c.embedding_scale = std::sqrt(static_cast<float>(c.dim));
+  c.embedding_scale = root(c.dim);
   c.attn_soft_cap = keys.number_or("attn_logit_softcapping", 50.0f, 0.0f, kAny);
   c.final_soft_cap = keys.number_or("final_logit_softcapping", 30.0f, 0.0f, kAny);
-  c.window = keys.count_or("attention.sliding_window", 4096, 1, kMost);
-  c.global_every = 2, c.global_first = 1;
+  read_window(keys, c, 4096, 2);
   // The 27 B model scales by its width, not by its heads' size; nothing in the file says so but its depth.
-  if (c.n_layers == 46) c.attn_scale = 1.0f / std::sqrt(static_cast<float>(c.dim / c.n_heads));
+  if (c.n_layers == 46) c.attn_scale = 1.0f / root(c.dim / c.n_heads);
 }
 
 void read_gemma3(const Keys& keys, Config& c) {
-  c.embedding_scale = std::sqrt(static_cast<float>(c.dim));
+  c.embedding_scale = root(c.dim);
   c.final_soft_cap = keys.number_or("final_logit_softcapping", 0.0f, 0.0f, kAny);
-  c.window = keys.count_or("attention.sliding_window", 0, 0, kMost);
-  c.global_every = keys.count_or("attention.sliding_window_pattern", 6, 1, kMost);
-  c.global_first = c.global_every - 1;
+  read_window(keys, c, 0, 6);
   c.rope_base_local = keys.number_or("rope.freq_base_swa", 10000.0f, 1.0f, kAny);
-  if (c.n_layers == 62) c.attn_scale = 1.0f / std::sqrt(static_cast<float>(c.dim / c.n_heads));  // 27 B again
+  if (c.n_layers == 62) c.attn_scale = 1.0f / root(c.dim / c.n_heads);  // 27 B again
 }
 
-void read_phi3(const Keys& keys, Config& c) {
-  c.window = keys.count_or("attention.sliding_window", 0, 0, kMost);
-}
+void read_phi3(const Keys& keys, Config& c) { read_window(keys, c, 0, 0); }
+
+void read_starcoder2(const Keys& keys, Config& c) { read_window(keys, c, 4096, 0); }  // converters leave it out
 
 void read_granite(const Keys& keys, Config& c) {
-  c.embedding_scale = keys.number_or("embedding_scale", 1.0f, -kAny, kAny);
-  c.residual_scale = keys.number_or("residual_scale", 1.0f, -kAny, kAny);
-  const float divisor = keys.number_or("logit_scale", 1.0f, -kAny, kAny);
-  if (divisor == 0) fail(ErrorKind::kInvalidModel, "granite.logit_scale is 0");
-  c.logit_scale = 1.0f / divisor;
+  c.embedding_scale = keys.factor_or("embedding_scale", 1.0f);
+  c.residual_scale = keys.factor_or("residual_scale", 1.0f);
+  c.logit_scale = 1.0f / keys.factor_or("logit_scale", 1.0f);
+  c.shared_ffn_dim = keys.count_or("expert_shared_feed_forward_length", 0, 0, kMost);
+  if (!keys.flag_or("rope.scaling.finetuned", true)) c.nope_every = 1;  // its way to say that no layer turns
+}
+
+void read_minicpm(const Keys& keys, Config& c) {  // the first files had no keys for these
+  c.embedding_scale = keys.factor_or("embedding_scale", 12.0f);
+  c.residual_scale = keys.factor_or("residual_scale", 1.4f / root(c.n_layers));
+  c.logit_scale = 1.0f / keys.factor_or("logit_scale", static_cast<float>(c.dim) / 256.0f);
 }
 
 void read_smollm3(const Keys&, Config& c) { c.nope_every = 4; }
 
-void read_starcoder2(const Keys& keys, Config& c) {
-  c.window = keys.count_or("attention.sliding_window", 0, 0, kMost);
+void read_residual(const Keys& keys, Config& c) {
+  c.parallel_residual = keys.flag_or("use_parallel_residual", c.parallel_residual);
 }
-
-void read_gptneox(const Keys& keys, Config& c) {
-  c.parallel_residual = keys.flag_or("use_parallel_residual", true);
-}
-
-void read_parallel(const Keys&, Config& c) { c.parallel_residual = true; }
 
 void read_gptoss(const Keys& keys, Config& c) {
-  c.window = keys.count_or("attention.sliding_window", 128, 1, kMost);
-  c.global_every = 2, c.global_first = 1;
+  read_window(keys, c, 128, 2);
   c.yarn_truncate = false;
+}
+
+void read_olmo(const Keys& keys, Config& c) { c.qkv_clamp = keys.number_or("attention.clamp_kqv", 0.0f, 0.0f, kAny); }
+
+void read_olmo2(const Keys& keys, Config& c) {  // sliding ones are OLMo 3
+  read_window(keys, c, 0, 4);
+  if (c.window > 0) c.rope_base_local = keys.number_or("rope.freq_base_swa", c.rope_base, 1.0f, kAny);
+}
+
+void read_commandr(const Keys& keys, Config& c) { c.logit_scale = keys.factor_or("logit_scale", 1.0f); }
+
+void read_cohere2(const Keys& keys, Config& c) {
+  c.logit_scale = keys.factor_or("logit_scale", 1.0f);
+  read_window(keys, c, 4096, 4);
+  c.nope_global = true;
+}
+
+void read_exaone4(const Keys& keys, Config& c) {
+  read_window(keys, c, 0, 4);
+  c.nope_global = c.window > 0;
+}
+
+void read_qwen2moe(const Keys&, Config& c) {
+  if (c.shared_ffn_dim == 0) c.shared_ffn_dim = c.ffn_dim;
+}
+
+void read_mistral3(const Keys& keys, Config& c) {
+  c.attn_temperature = keys.number_or("attention.temperature_scale", 0.0f, 0.0f, kAny);
+  c.attn_temperature_ctx = keys.count_or("attention.temperature_length", c.rope_ctx_original, 1, int64_t{1} << 31);
 }
 
 struct Row {
   const char* name;
-  Norm norm;
-  Rope rope;
-  Activation activation;
-  void (*read)(const Keys&, Config&);  // what is new in it; null: nothing
+  Kind kind;
+  void (*read)(const Keys&, Config&) = nullptr;  // the keys that only it has
 };
+
+// Short names for the table.
+constexpr Norm kLayer = Norm::kLayer;
+constexpr Rope kHalves = Rope::kHalves, kNoRope = Rope::kNone;
+constexpr Activation kGeluTanh = Activation::kGeluTanh, kGeluErf = Activation::kGeluErf;
+constexpr Activation kReluSquared = Activation::kReluSquared, kSwigluClamped = Activation::kSwigluClamped;
+constexpr QkNorm kHeads = QkNorm::kHeads, kWhole = QkNorm::kWhole, kOwn = QkNorm::kOwn;
+constexpr BlockNorms kAround = BlockNorms::kAround, kBehind = BlockNorms::kBehind;
 
 constexpr Row kRows[] = {
-    {"llama", Norm::kRms, Rope::kInterleaved, Activation::kSilu, nullptr},
-    {"qwen2", Norm::kRms, Rope::kHalves, Activation::kSilu, nullptr},
-    {"qwen3", Norm::kRms, Rope::kHalves, Activation::kSilu, nullptr},
-    {"qwen3moe", Norm::kRms, Rope::kHalves, Activation::kSilu, nullptr},
-    {"gemma2", Norm::kRms, Rope::kHalves, Activation::kGeluTanh, read_gemma2},
-    {"gemma3", Norm::kRms, Rope::kHalves, Activation::kGeluTanh, read_gemma3},
-    {"phi3", Norm::kRms, Rope::kHalves, Activation::kSilu, read_phi3},
-    {"gptj", Norm::kLayer, Rope::kInterleaved, Activation::kGeluTanh, read_parallel},
-    {"gpt2", Norm::kLayer, Rope::kNone, Activation::kGeluTanh, nullptr},
-    {"gptneox", Norm::kLayer, Rope::kHalves, Activation::kGeluErf, read_gptneox},
-    {"falcon", Norm::kLayer, Rope::kHalves, Activation::kGeluErf, read_parallel},
-    {"starcoder2", Norm::kLayer, Rope::kHalves, Activation::kGeluTanh, read_starcoder2},
-    {"olmo2", Norm::kRms, Rope::kHalves, Activation::kSilu, nullptr},
-    {"granite", Norm::kRms, Rope::kInterleaved, Activation::kSilu, read_granite},
-    {"smollm3", Norm::kRms, Rope::kInterleaved, Activation::kSilu, read_smollm3},
-    {"gpt-oss", Norm::kRms, Rope::kHalves, Activation::kSwigluClamped, read_gptoss},
+    {"llama", {}},
+    {"arcee", {.activation = kReluSquared, .gated = false}},
+    {"minicpm", {}, read_minicpm},
+    {"mistral3", {}, read_mistral3},
+    {"smollm3", {}, read_smollm3},
+    {"granite", {}, read_granite},
+    {"granitemoe", {}, read_granite},
+    {"chatglm", {}},
+    {"glm4", {.norms = kAround}},
+    {"ernie4_5", {}},
+    {"seed_oss", {.rope = kHalves, .ffn_norm = "post_attention_norm"}},
+    {"exaone4", {.rope = kHalves, .qk_norm = kHeads, .norms = kBehind}, read_exaone4},
+    {"hunyuan-dense", {.rope = kHalves, .qk_norm = kHeads, .qk_norm_after_rope = true}},
+
+    {"qwen2", {.rope = kHalves}},
+    {"qwen2moe", {.rope = kHalves, .experts_normalized = false}, read_qwen2moe},
+    {"qwen2vl", {.rope = kHalves}},
+    {"qwen3", {.rope = kHalves, .qk_norm = kHeads}},
+    {"qwen3moe", {.rope = kHalves, .qk_norm = kHeads}},
+    {"dots1", {.rope = kHalves, .qk_norm = kHeads, .experts_normalized = false}},
+
+    {"gemma", {.rope = kHalves, .activation = kGeluTanh}, read_gemma},
+    {"gemma2", {.rope = kHalves, .activation = kGeluTanh, .norms = kAround}, read_gemma2},
+    {"gemma3", {.rope = kHalves, .activation = kGeluTanh, .qk_norm = kHeads, .norms = kAround}, read_gemma3},
+
+    {"olmo", {.norm = kLayer, .norm_weights = false}, read_olmo},
+    {"olmo2", {.rope = kHalves, .qk_norm = kWhole, .norms = kBehind}, read_olmo2},
+    {"olmoe", {.rope = kHalves, .qk_norm = kWhole, .experts_normalized = false}},
+
+    {"command-r", {.norm = kLayer, .qk_norm = kOwn, .parallel_residual = true}, read_commandr},
+    {"cohere2", {.norm = kLayer, .parallel_residual = true}, read_cohere2},
+
+    {"gpt-oss",
+     {.rope = kHalves, .activation = kSwigluClamped, .ffn_norm = "post_attention_norm", .sinks = true},
+     read_gptoss},
+
+    {"phi2",
+     {.norm = kLayer, .rope = kHalves, .activation = kGeluTanh, .gated = false, .parallel_residual = true}},
+    {"phi3", {.rope = kHalves}, read_phi3},
+    {"stablelm", {.norm = kLayer, .rope = kHalves, .qk_norm = kOwn}, read_residual},
+    {"nemotron", {.norm = kLayer, .rope = kHalves, .activation = kReluSquared, .gated = false}},
+
+    {"gpt2", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
+    {"starcoder", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
+    {"starcoder2", {.norm = kLayer, .rope = kHalves, .activation = kGeluTanh, .gated = false}, read_starcoder2},
+    {"gptj", {.norm = kLayer, .activation = kGeluTanh, .gated = false, .parallel_residual = true}},
+    {"gptneox",
+     {.norm = kLayer, .rope = kHalves, .activation = kGeluErf, .gated = false, .parallel_residual = true},
+     read_residual},
+    {"falcon", {.norm = kLayer, .rope = kHalves, .activation = kGeluErf, .gated = false, .parallel_residual = true}},
 };
-
-void read_rope(const Keys& keys, Config& c) {
-  c.rope_dim = keys.count_or("rope.dimension_count", c.head_dim, 2, c.head_dim);
-  if (c.rope_dim % 2) fail(ErrorKind::kInvalidModel, "%s is odd", keys.full("rope.dimension_count").c_str());
-  c.rope_base = keys.number_or("rope.freq_base", 10000.0f, 1.0f, kAny);
-  c.rope_ctx_original = keys.count_or("rope.scaling.original_context_length", c.n_ctx_train, 1, int64_t{1} << 31);
-  c.rope_attn_factor = keys.number_or("rope.scaling.attn_factor", 0.0f, 0.0f, kAny);
-  c.yarn_beta_fast = keys.number_or("rope.scaling.yarn_beta_fast", 32.0f, 0.0f, kAny);
-  c.yarn_beta_slow = keys.number_or("rope.scaling.yarn_beta_slow", 1.0f, 0.0f, kAny);
-  // Files of 2023 have only the second of these, and no type.
-  float factor = keys.number_or("rope.scaling.factor", 0.0f, 0.0f, kAny);
-  if (factor == 0.0f) factor = keys.number_or("rope.scale_linear", 1.0f, 0.0f, kAny);
-  c.rope_factor = factor > 0.0f ? factor : 1.0f;
-  const std::string type = keys.text_or("rope.scaling.type", c.rope_factor != 1.0f ? "linear" : "none");
-  if (type == "none") {
-    c.rope_scaling = RopeScaling::kNone, c.rope_factor = 1.0f;
-  } else if (type == "linear") {
-    c.rope_scaling = RopeScaling::kLinear;
-  } else if (type == "yarn") {
-    c.rope_scaling = RopeScaling::kYarn;
-  } else if (type == "longrope") {
-    c.rope_scaling = RopeScaling::kLongRope;
-  } else {
-    fail(ErrorKind::kUnsupported, "%s is \"%.40s\"; none, linear, yarn and longrope are known",
-         keys.full("rope.scaling.type").c_str(), type.c_str());
-  }
-}
-
-void read_common(const Keys& keys, Config& c) {
-  c.n_layers = keys.count("block_count", 1, 1000);
-  c.dim = keys.count("embedding_length", 1, kMost);
-  c.n_ctx_train = keys.count("context_length", 1, int64_t{1} << 31);
-  c.n_heads = keys.uniform("attention.head_count", 0, 1, 65536);
-  if (c.n_heads == 0) fail(ErrorKind::kInvalidModel, "%s is missing", keys.full("attention.head_count").c_str());
-  c.n_kv_heads = keys.uniform("attention.head_count_kv", c.n_heads, 1, c.n_heads);
-  c.ffn_dim = keys.uniform("feed_forward_length", 0, 0, kMost);
-  if (c.n_heads % c.n_kv_heads) {
-    fail(ErrorKind::kInvalidModel, "%lld heads cannot share %lld key-value heads", static_cast<long long>(c.n_heads),
-         static_cast<long long>(c.n_kv_heads));
-  }
-  if (!keys.has("attention.key_length") && c.dim % c.n_heads) {
-    fail(ErrorKind::kInvalidModel, "%lld dimensions cannot be parted among %lld heads", static_cast<long long>(c.dim),
-         static_cast<long long>(c.n_heads));
-  }
-  c.head_dim = keys.count_or("attention.key_length", c.dim / c.n_heads, 1, 4096);
-  c.value_dim = keys.count_or("attention.value_length", c.head_dim, 1, 4096);
-  const char* eps = c.norm == Norm::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
-  c.norm_eps = keys.number_or(eps, 1e-5f, 0.0f, 1.0f);
-  c.attn_scale = keys.number_or("attention.scale", 1.0f / std::sqrt(static_cast<float>(c.head_dim)), -kAny, kAny);
-  if (c.rope != Rope::kNone) read_rope(keys, c);
-  c.n_experts = keys.count_or("expert_count", 0, 0, 4096);
-  if (c.n_experts > 0) {
-    c.n_experts_used = keys.count("expert_used_count", 1, c.n_experts);
-    c.expert_ffn_dim = keys.count_or("expert_feed_forward_length", c.ffn_dim, 1, kMost);
-  }
-}
 
 }  // namespace
 
@@ -212,10 +174,13 @@ Config read_config(const Gguf& file) {
     fail(ErrorKind::kUnsupported, "the architecture \"%.60s\" is not known; known are %s", c.architecture.c_str(),
          known_architectures().c_str());
   }
-  c.norm = row->norm, c.rope = row->rope, c.activation = row->activation;
+  static_cast<Kind&>(c) = row->kind;
   const Keys keys(file, c.architecture);
   read_common(keys, c);
   if (row->read) row->read(keys, c);
+  // Widths that no layer has would cost memory.
+  if (c.n_experts == 0) c.shared_ffn_dim = 0;
+  if (c.has_experts(0)) c.ffn_dim = 0;
   const TensorInfo& embd = file.require_tensor("token_embd.weight");
   c.n_vocab = static_cast<int64_t>(embd.ne[1]);
   return c;

@@ -9,37 +9,43 @@
 namespace pl {
 namespace {
 
-// Puts the likeliest experts of one token first in `order`, and makes their logits into weights that sum to 1.
-void choose(const Config& c, float* logits, std::vector<int32_t>& order) {
-  // What is not a number has no place in an order; such a file gives no text whatever is chosen.
+// From the router's logits of one token (n_experts) to what each chosen expert's output is multiplied by; the chosen
+// stand first in `order`. `chances` (n_experts) are what the choice is made by.
+void choose(const Config& c, const Layer& l, float* logits, std::vector<float>& chances, std::vector<int32_t>& order) {
+  float* weights = logits;
+  if (c.experts_sigmoid) {
+    for (int64_t e = 0; e < c.n_experts; ++e) weights[e] = 1.0f / (1.0f + std::exp(-logits[e]));
+  } else {
+    const float highest = *std::max_element(logits, logits + c.n_experts);
+    float sum = 0.0f;
+    for (int64_t e = 0; e < c.n_experts; ++e) sum += weights[e] = std::exp(logits[e] - highest);
+    for (int64_t e = 0; e < c.n_experts; ++e) weights[e] /= sum;
+  }
   for (int64_t e = 0; e < c.n_experts; ++e) {
-    if (std::isnan(logits[e])) logits[e] = -std::numeric_limits<float>::infinity();
+    const float chance = weights[e] + (l.router_bias ? l.router_bias[e] : 0.0f);
+    // What is not a number has no place in an order; such a file gives no text whatever is chosen.
+    chances[static_cast<size_t>(e)] = std::isnan(chance) ? -std::numeric_limits<float>::infinity() : chance;
   }
   std::iota(order.begin(), order.end(), 0);
-  // Of equal logits the lower number wins, so that the choice is one and the same everywhere.
+  // Of equal ones the lower number wins, so that the choice is one and the same everywhere.
   std::partial_sort(order.begin(), order.begin() + c.n_experts_used, order.end(), [&](int32_t a, int32_t b) {
-    return logits[a] != logits[b] ? logits[a] > logits[b] : a < b;
+    const float p = chances[static_cast<size_t>(a)], q = chances[static_cast<size_t>(b)];
+    return p != q ? p > q : a < b;
   });
-  // A softmax over all of them and then normalizing the chosen is the same as a softmax over the chosen.
-  const float highest = logits[order[0]];
   float sum = 0.0f;
-  for (int64_t j = 0; j < c.n_experts_used; ++j) {
-    float& p = logits[order[static_cast<size_t>(j)]];
-    p = std::exp(p - highest);
-    sum += p;
-  }
-  for (int64_t j = 0; j < c.n_experts_used; ++j) logits[order[static_cast<size_t>(j)]] /= sum;
+  for (int64_t j = 0; j < c.n_experts_used; ++j) sum += weights[order[static_cast<size_t>(j)]];
+  const float factor = c.experts_normalized && sum > 0.0f ? c.experts_scale / sum : c.experts_scale;
+  for (int64_t j = 0; j < c.n_experts_used; ++j) weights[order[static_cast<size_t>(j)]] *= factor;
 }
 
 }  // namespace
 
 void mix_experts(const Config& c, const Layer& l, Ops& ops, State& s, const float* h, int64_t n) {
   ops.matmul(l.router, ops.prepare(h, n, c.dim, {&l.router}, s.blocks), s.router.data(), c.n_experts);
-  std::fill_n(s.y.begin(), n * c.dim, 0.0f);
   // Token by token: simple, and right; grouping tokens by expert belongs to the fast kernels.
   for (int64_t i = 0; i < n; ++i) {
     float* weights = s.router.data() + i * c.n_experts;
-    choose(c, weights, s.experts);
+    choose(c, l, weights, s.chances, s.experts);
     const Rows in = ops.prepare(h + i * c.dim, 1, c.dim, {&l.expert_gate.any(), &l.expert_up.any()}, s.blocks);
     for (int64_t j = 0; j < c.n_experts_used; ++j) {
       const int64_t e = s.experts[static_cast<size_t>(j)];

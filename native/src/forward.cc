@@ -1,6 +1,7 @@
 #include "forward.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "attention.h"
@@ -42,13 +43,20 @@ void embed(const Pass& p) {
   if (w.embd_norm) p.ops.norm(p.c, w.embd_norm, p.s.x.data(), p.s.x.data(), p.n, p.c.dim);
 }
 
-// Normalizes the heads of queries or keys: each by itself, or all together.
-void norm_heads(const Pass& p, const NormWeights& w, bool whole, float* heads, int64_t n_heads) {
+// Normalizes the heads of queries or keys, as QkNorm says.
+void norm_heads(const Pass& p, const NormWeights& w, float* heads, int64_t n_heads) {
   if (!w) return;
-  if (whole) {
-    p.ops.norm(p.c, w, heads, heads, p.n, n_heads * p.c.head_dim);
+  const int64_t dim = p.c.head_dim;
+  if (p.c.qk_norm == QkNorm::kWhole) {
+    p.ops.norm(p.c, w, heads, heads, p.n, n_heads * dim);
+  } else if (p.c.qk_norm == QkNorm::kHeads) {
+    p.ops.norm(p.c, w, heads, heads, p.n * n_heads, dim);
   } else {
-    p.ops.norm(p.c, w, heads, heads, p.n * n_heads, p.c.head_dim);
+    p.ops.norm(p.c, {nullptr, nullptr, true}, heads, heads, p.n * n_heads, dim);
+    for (int64_t i = 0; i < p.n; ++i) {
+      float* row = heads + i * n_heads * dim;
+      p.ops.kernels().mul(row, w.weight, row, n_heads * dim);
+    }
   }
 }
 
@@ -64,6 +72,29 @@ void turn_heads(const Pass& p, float* heads, int64_t n_heads, bool slides) {
   });
 }
 
+void turn(const Pass& p, int64_t i) {
+  if (!p.c.turns(i)) return;
+  turn_heads(p, p.s.q.data(), p.c.n_heads, p.c.slides(i));
+  turn_heads(p, p.s.k.data(), p.c.n_kv_heads, p.c.slides(i));
+}
+
+void clamp(std::vector<float>& x, int64_t n, float limit) {
+  for (int64_t i = 0; i < n; ++i) {
+    float& value = x[static_cast<size_t>(i)];
+    value = std::clamp(value, -limit, limit);
+  }
+}
+
+// Queries that look back far grow, so that attention stays sharp.
+void warm_queries(const Pass& p) {
+  const int64_t width = p.c.n_heads * p.c.head_dim;
+  for (int64_t i = 0; i < p.n; ++i) {
+    const int64_t times = p.batch[static_cast<size_t>(i)].pos / p.c.attn_temperature_ctx;
+    const float factor = 1.0f + p.c.attn_temperature * std::log(1.0f + static_cast<float>(times));
+    p.ops.kernels().scale(p.s.q.data() + i * width, factor, width);
+  }
+}
+
 // y = attention(h)
 void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
   const Config& c = p.c;
@@ -72,12 +103,16 @@ void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
   p.ops.matmul(l.wq, in, s.q.data(), c.n_heads * c.head_dim);
   p.ops.matmul(l.wk, in, s.k.data(), c.kv_dim());
   p.ops.matmul(l.wv, in, s.v.data(), c.v_dim());
-  norm_heads(p, l.q_norm, l.qk_norm_whole, s.q.data(), c.n_heads);
-  norm_heads(p, l.k_norm, l.qk_norm_whole, s.k.data(), c.n_kv_heads);
-  if (c.turns(i)) {
-    turn_heads(p, s.q.data(), c.n_heads, c.slides(i));
-    turn_heads(p, s.k.data(), c.n_kv_heads, c.slides(i));
+  if (c.qkv_clamp > 0) {
+    clamp(s.q, p.n * c.n_heads * c.head_dim, c.qkv_clamp);
+    clamp(s.k, p.n * c.kv_dim(), c.qkv_clamp);
+    clamp(s.v, p.n * c.v_dim(), c.qkv_clamp);
   }
+  if (c.qk_norm_after_rope) turn(p, i);
+  norm_heads(p, l.q_norm, s.q.data(), c.n_heads);
+  norm_heads(p, l.k_norm, s.k.data(), c.n_kv_heads);
+  if (!c.qk_norm_after_rope) turn(p, i);
+  if (c.attn_temperature > 0) warm_queries(p);
   store(c, p.cache, p.ops, i, p.batch, s.k.data(), s.v.data());
   attend(c, p.cache, p.ops, i, p.batch, l.sinks, s.q.data(), s.attended.data());
   const Rows out = p.ops.prepare(s.attended.data(), p.n, c.n_heads * c.value_dim, {&l.wo}, s.blocks);
@@ -85,23 +120,40 @@ void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
 }
 
 // y = ffn(h)
-void feed_forward(const Pass& p, const Layer& l, const float* h) {
+void feed_forward(const Pass& p, const Ffn& ffn, const float* h) {
   const Config& c = p.c;
   State& s = p.s;
-  const Rows in = p.ops.prepare(h, p.n, c.dim, {&l.gate, &l.up}, s.blocks);
-  if (l.gate) p.ops.matmul(l.gate, in, s.gate.data(), c.ffn_dim);
-  p.ops.matmul(l.up, in, s.up.data(), c.ffn_dim);
-  p.ops.activate(c, l.gate ? s.gate.data() : nullptr, s.up.data(), s.up.data(), p.n, c.ffn_dim);
-  const Rows mid = p.ops.prepare(s.up.data(), p.n, c.ffn_dim, {&l.down}, s.ffn_blocks);
-  p.ops.matmul(l.down, mid, s.y.data(), c.dim);
+  const int64_t width = ffn.up.rows;
+  const Rows in = p.ops.prepare(h, p.n, c.dim, {&ffn.gate, &ffn.up}, s.blocks);
+  if (ffn.gate) p.ops.matmul(ffn.gate, in, s.gate.data(), width);
+  p.ops.matmul(ffn.up, in, s.up.data(), width);
+  p.ops.activate(c, ffn.gate ? s.gate.data() : nullptr, s.up.data(), s.up.data(), p.n, width);
+  const Rows mid = p.ops.prepare(s.up.data(), p.n, width, {&ffn.down}, s.ffn_blocks);
+  p.ops.matmul(ffn.down, mid, s.y.data(), c.dim);
+}
+
+// y = shared(h), as much of it as each token wants.
+void shared_expert(const Pass& p, const Layer& l, const float* h) {
+  feed_forward(p, l.shared, h);
+  if (!l.shared_gate) return;
+  float* wanted = p.s.router.data();  // (n), free until the router has its turn
+  p.ops.matmul(l.shared_gate, p.ops.prepare(h, p.n, p.c.dim, {&l.shared_gate}, p.s.blocks), wanted, 1);
+  for (int64_t i = 0; i < p.n; ++i) {
+    p.ops.kernels().scale(p.s.y.data() + i * p.c.dim, 1.0f / (1.0f + std::exp(-wanted[i])), p.c.dim);
+  }
 }
 
 void any_ffn(const Pass& p, const Layer& l, const float* h) {
-  if (l.router) {
-    mix_experts(p.c, l, p.ops, p.s, h, p.n);
-  } else {
-    feed_forward(p, l, h);
+  if (!l.router) {
+    feed_forward(p, l.ffn, h);
+    return;
   }
+  if (l.shared.up) {
+    shared_expert(p, l, h);
+  } else {
+    std::fill_n(p.s.y.begin(), p.n * p.c.dim, 0.0f);
+  }
+  mix_experts(p.c, l, p.ops, p.s, h, p.n);
 }
 
 // x += y, normalized first where the model has it so.
@@ -176,7 +228,7 @@ namespace {
 
 // The arrays that have a row for each token, and its floats: one list for what is allocated and what is asked for before.
 std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config& c) {
-  const int64_t ffn = std::max(c.ffn_dim, c.expert_ffn_dim);
+  const int64_t ffn = std::max({c.ffn_dim, c.expert_ffn_dim, c.shared_ffn_dim});
   return {{&State::x, c.dim}, {&State::h, c.dim}, {&State::y, c.dim}, {&State::q, c.n_heads * c.head_dim},
           {&State::k, c.kv_dim()}, {&State::v, c.v_dim()}, {&State::attended, c.n_heads * c.value_dim},
           {&State::gate, ffn}, {&State::up, ffn}, {&State::router, c.n_experts}};
@@ -184,7 +236,7 @@ std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config
 // The same for those of quantized activations, in blocks.
 std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(const Config& c) {
   return {{&State::blocks, std::max(c.dim, c.n_heads * c.value_dim) / kActBlock},
-          {&State::ffn_blocks, std::max(c.ffn_dim, c.expert_ffn_dim) / kActBlock}};
+          {&State::ffn_blocks, std::max({c.ffn_dim, c.expert_ffn_dim, c.shared_ffn_dim}) / kActBlock}};
 }
 
 }  // namespace
@@ -192,7 +244,7 @@ std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(con
 State::State(const Config& c, int64_t max) : max_batch(max) {
   for (const auto& [array, cols] : arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
   for (const auto& [array, cols] : block_arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
-  experts.resize(static_cast<size_t>(c.n_experts));
+  experts.resize(static_cast<size_t>(c.n_experts)), chances.resize(experts.size());
   if (c.n_experts > 0) expert_out.resize(static_cast<size_t>(c.dim));
   positions.reserve(static_cast<size_t>(max));
 }

@@ -37,9 +37,10 @@ struct State {
   std::vector<float> v;         // (n, n_kv_heads * value_dim)
   std::vector<float> attended;  // (n, n_heads * value_dim)
   std::vector<float> y;         // (n, dim), what a block adds to x
-  std::vector<float> gate, up;  // (n, ffn_dim)
+  std::vector<float> gate, up;  // (n, ffn_dim), of the widest
   std::vector<float> router;    // (n, n_experts)
   std::vector<int32_t> experts;   // (n_experts), one token's, the likeliest first
+  std::vector<float> chances;     // (n_experts), one token's
   std::vector<float> expert_out;  // (dim), what one of them adds
   std::vector<ActBlock> blocks, ffn_blocks;  // activations, quantized
   std::vector<int32_t> positions;            // (n)

@@ -33,7 +33,7 @@ class Loader {
   // The matrices of n experts: `name`_exps of three dimensions, or as until April 2024 `name`.0, `name`.1, …
   Experts experts(const std::string& name, int64_t n, int64_t rows, int64_t cols) {
     Experts out;
-    out.rows = rows;
+    out.rows = out.step = rows;
     const std::string joint = name + "_exps.weight";
     if (const TensorInfo* t = take(joint)) {
       expect(*t, {cols, rows, n});
@@ -62,14 +62,17 @@ class Loader {
     return floats(*t);
   }
 
+  // The norm `name`, whose weights the file must have, if the architecture's norms have any.
   NormWeights norm(const std::string& name, int64_t n) {
-    return {vector(name + ".weight", n), vector(name + ".bias", n)};
-  }
-
-  NormWeights required_norm(const std::string& name, int64_t n) {
-    NormWeights found = norm(name, n);
+    if (!c_.norm_weights) return {nullptr, nullptr, true};
+    const NormWeights found = optional_norm(name, n);
     if (!found) fail(ErrorKind::kInvalidModel, "the model has no tensor %s.weight", name.c_str());
     return found;
+  }
+
+  NormWeights optional_norm(const std::string& name, int64_t n) {
+    const float* weight = vector(name + ".weight", n);
+    return {weight, weight ? vector(name + ".bias", n) : nullptr, weight != nullptr};
   }
 
   Layer layer(int64_t i);
@@ -92,7 +95,10 @@ class Loader {
   }
 
   void attention(const std::string& at, Layer& l);
-  void feed_forward(const std::string& at, Layer& l);
+  NormWeights heads_norm(const std::string& name, int64_t n_heads);
+  void norms(const std::string& at, Layer& l);
+  Ffn feed_forward(const std::string& at, const char* suffix, int64_t width);
+  void mixture(const std::string& at, Layer& l);
 
   void expect(const TensorInfo& t, std::initializer_list<int64_t> shape) {
     bool same = static_cast<size_t>(t.n_dims) <= 4;
@@ -146,60 +152,85 @@ void Loader::attention(const std::string& at, Layer& l) {
     l.wv = matrix(at + "attn_v", v, c_.dim);
   }
   l.wo = matrix(at + "attn_output", c_.dim, c_.n_heads * c_.value_dim);
-  if (const TensorInfo* t = m_.file.tensor(at + "attn_q_norm.weight")) {
-    // OLMo 2 normalizes all heads together, the others each one by itself.
-    l.qk_norm_whole = t->ne[0] == static_cast<uint64_t>(q) && c_.n_heads > 1;
-    l.q_norm = norm(at + "attn_q_norm", l.qk_norm_whole ? q : c_.head_dim);
-    l.k_norm = required_norm(at + "attn_k_norm", l.qk_norm_whole ? kv : c_.head_dim);
-  }
+  l.q_norm = heads_norm(at + "attn_q_norm", c_.n_heads);
+  l.k_norm = heads_norm(at + "attn_k_norm", c_.n_kv_heads);
+  if (!c_.sinks) return;
   l.sinks = vector(at + "attn_sinks.weight", c_.n_heads);
+  if (!l.sinks) fail(ErrorKind::kInvalidModel, "the model has no tensor %sattn_sinks.weight", at.c_str());
 }
 
-void Loader::feed_forward(const std::string& at, Layer& l) {
-  if (c_.n_experts > 0 && m_.file.tensor(at + "ffn_gate_inp.weight")) {
-    l.router = matrix(at + "ffn_gate_inp", c_.n_experts, c_.dim);
-    l.expert_gate = experts(at + "ffn_gate", c_.n_experts, c_.expert_ffn_dim, c_.dim);
-    l.expert_up = experts(at + "ffn_up", c_.n_experts, c_.expert_ffn_dim, c_.dim);
-    l.expert_down = experts(at + "ffn_down", c_.n_experts, c_.dim, c_.expert_ffn_dim);
-    return;
-  }
-  if (c_.ffn_dim == 0) fail(ErrorKind::kInvalidModel, "%s.feed_forward_length is missing", c_.architecture.c_str());
-  const TensorInfo* up = m_.file.tensor(at + "ffn_up.weight");
-  if (!up) {
-    fail(ErrorKind::kInvalidModel, "the model has no tensor %s%s.weight", at.c_str(),
-         c_.n_experts > 0 ? "ffn_gate_inp" : "ffn_up");
-  }
-  if (up->ne[1] == 2 * static_cast<uint64_t>(c_.ffn_dim)) {  // phi3: gate and up in one
-    const Matrix fused = matrix(at + "ffn_up", 2 * c_.ffn_dim, c_.dim);
-    l.gate = fused.slice(0, c_.ffn_dim), l.up = fused.slice(c_.ffn_dim, c_.ffn_dim);
+NormWeights Loader::heads_norm(const std::string& name, int64_t n_heads) {
+  if (c_.qk_norm == QkNorm::kNone) return {};
+  if (c_.qk_norm == QkNorm::kHeads) return norm(name, c_.head_dim);
+  if (c_.qk_norm == QkNorm::kWhole) return norm(name, n_heads * c_.head_dim);
+  const TensorInfo* t = take(name + ".weight");
+  if (!t) return {};
+  expect(*t, {c_.head_dim, n_heads});
+  return {floats(*t), nullptr, true};
+}
+
+Ffn Loader::feed_forward(const std::string& at, const char* suffix, int64_t width) {
+  Ffn out;
+  const std::string up = at + "ffn_up" + suffix, gate = at + "ffn_gate" + suffix;
+  if (width == 0) fail(ErrorKind::kInvalidModel, "%s.feed_forward_length is missing", c_.architecture.c_str());
+  const TensorInfo* t = m_.file.tensor(up + ".weight");
+  if (c_.gated && t && t->ne[1] == 2 * static_cast<uint64_t>(width) && !m_.file.tensor(gate + ".weight")) {
+    const Matrix fused = matrix(up, 2 * width, c_.dim);  // as in phi3 and glm4
+    out.gate = fused.slice(0, width), out.up = fused.slice(width, width);
   } else {
-    l.gate = optional_matrix(at + "ffn_gate", c_.ffn_dim, c_.dim);
-    l.up = matrix(at + "ffn_up", c_.ffn_dim, c_.dim);
+    if (c_.gated) out.gate = matrix(gate, width, c_.dim);
+    out.up = matrix(up, width, c_.dim);
   }
-  l.down = matrix(at + "ffn_down", c_.dim, c_.ffn_dim);
+  out.down = matrix(at + "ffn_down" + suffix, c_.dim, width);
+  return out;
+}
+
+void Loader::mixture(const std::string& at, Layer& l) {
+  const int64_t n = c_.n_experts, width = c_.expert_ffn_dim;
+  l.router = matrix(at + "ffn_gate_inp", n, c_.dim);
+  l.router_bias = vector(at + "exp_probs_b.bias", n);
+  if (m_.file.tensor(at + "ffn_gate_up_exps.weight")) {
+    l.expert_gate = l.expert_up = experts(at + "ffn_gate_up", n, 2 * width, c_.dim);
+    l.expert_gate.rows = l.expert_up.rows = l.expert_up.first = width;
+  } else {
+    l.expert_gate = experts(at + "ffn_gate", n, width, c_.dim);
+    l.expert_up = experts(at + "ffn_up", n, width, c_.dim);
+  }
+  l.expert_down = experts(at + "ffn_down", n, c_.dim, width);
+  if (c_.shared_ffn_dim == 0) return;
+  l.shared = feed_forward(at, "_shexp", c_.shared_ffn_dim);
+  if (const TensorInfo* t = take(at + "ffn_gate_inp_shexp.weight")) {
+    expect(*t, {c_.dim});
+    l.shared_gate = view(*t, 1, c_.dim);
+  }
+}
+
+void Loader::norms(const std::string& at, Layer& l) {
+  if (c_.norms != BlockNorms::kBefore) {
+    l.attn_post_norm = norm(at + "post_attention_norm", c_.dim);
+    l.ffn_post_norm = norm(at + "post_ffw_norm", c_.dim);
+  }
+  if (c_.norms == BlockNorms::kBehind) return;
+  l.attn_norm = norm(at + "attn_norm", c_.dim);
+  // Parallel blocks may share one norm.
+  l.ffn_norm = c_.parallel_residual ? optional_norm(at + c_.ffn_norm, c_.dim) : norm(at + c_.ffn_norm, c_.dim);
+  if (c_.architecture == "falcon") {
+    // With two norms, the first in the file's order is the ffn's, and attn_norm_2 the attention's.
+    if (const NormWeights second = optional_norm(at + "attn_norm_2", c_.dim)) {
+      l.ffn_norm = l.attn_norm, l.attn_norm = second;
+    }
+  }
 }
 
 Layer Loader::layer(int64_t i) {
   const std::string at = "blk." + std::to_string(i) + ".";
   Layer l;
+  norms(at, l);
   attention(at, l);
-  feed_forward(at, l);
-  if (c_.architecture == "gpt-oss") {  // what it calls the attention's post-norm is the ffn's norm
-    l.attn_norm = required_norm(at + "attn_norm", c_.dim);
-    l.ffn_norm = required_norm(at + "post_attention_norm", c_.dim);
-    return l;
-  }
-  l.attn_post_norm = norm(at + "post_attention_norm", c_.dim);
-  l.ffn_post_norm = norm(at + "post_ffw_norm", c_.dim);
-  if (c_.architecture == "olmo2") return l;  // norms come behind, and nothing before
-  l.attn_norm = required_norm(at + "attn_norm", c_.dim);
-  l.ffn_norm = norm(at + "ffn_norm", c_.dim);
-  if (c_.architecture == "falcon") {
-    // With two norms, the first file order is: attn_norm feeds the ffn, attn_norm_2 the attention.
-    if (const NormWeights second = norm(at + "attn_norm_2", c_.dim)) l.ffn_norm = l.attn_norm, l.attn_norm = second;
-  }
-  if (!l.ffn_norm && !c_.parallel_residual) {
-    fail(ErrorKind::kInvalidModel, "the model has no tensor %sffn_norm.weight", at.c_str());
+  if (c_.has_experts(i)) {
+    mixture(at, l);
+  } else {
+    l.ffn = feed_forward(at, "", c_.ffn_dim);
   }
   return l;
 }
@@ -214,14 +245,15 @@ std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
   Loader load(*model);
   w.token_embd = load.matrix("token_embd", c.n_vocab, c.dim);
   w.token_embd.bias = nullptr;
-  if (c.rope == Rope::kNone) w.position_embd = load.matrix("position_embd", c.n_ctx_train, c.dim);
-  w.embd_norm = load.norm("token_embd_norm", c.dim);
+  if (c.learned_positions) w.position_embd = load.matrix("position_embd", c.n_ctx_train, c.dim);
+  if (c.embd_norm) w.embd_norm = load.norm("token_embd_norm", c.dim);
   for (int64_t i = 0; i < c.n_layers; ++i) w.layers.push_back(load.layer(i));
   // A width that no tensor has borne out would size arrays all the same.
   const auto none = [&](auto has) { return std::none_of(w.layers.begin(), w.layers.end(), has); };
-  if (none([](const Layer& l) { return bool{l.up}; })) model->config.ffn_dim = 0;
+  if (none([](const Layer& l) { return bool{l.ffn.up}; })) model->config.ffn_dim = 0;
   if (none([](const Layer& l) { return bool{l.router}; })) model->config.expert_ffn_dim = 0;
-  w.output_norm = load.required_norm("output_norm", c.dim);
+  if (none([](const Layer& l) { return bool{l.shared.up}; })) model->config.shared_ffn_dim = 0;
+  w.output_norm = load.norm("output_norm", c.dim);
   w.output = load.optional_matrix("output", c.n_vocab, c.dim);
   if (!w.output) w.output = w.token_embd;
   w.rope_factors = load.vector("rope_freqs.weight", c.rope_dim / 2);

@@ -1,5 +1,5 @@
-// A model as the forward pass sees it: Config says what is computed, Weights hold what it is computed with. This is the
-// map of the engine: every array stands here with its shape. Matrices are (rows, cols), row-major, in the file's own
+// A model as the forward pass sees it: Config (config.h) says what is computed, Weights hold what it is computed with.
+// This is the map of the engine: every array stands here with its shape. Matrices are (rows, cols), row-major, in the file's own
 // format; a product is out(rows) = matrix(rows, cols) · in(cols).
 #pragma once
 
@@ -8,61 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "config.h"
 #include "gguf.h"
 #include "kernels/kernels.h"
 #include "types.h"
 
 namespace pl {
-
-enum class Norm { kRms, kLayer };
-enum class Rope { kNone, kInterleaved, kHalves };  // which elements of a head are a pair; see kernels.h
-enum class RopeScaling { kNone, kLinear, kYarn, kLongRope };
-enum class Activation { kSilu, kGeluTanh, kGeluErf, kSwigluClamped };
-
-struct Config {
-  std::string architecture;
-  int64_t n_layers = 0, dim = 0, n_vocab = 0;
-  int64_t n_heads = 0, n_kv_heads = 0;
-  int64_t head_dim = 0;    // of queries and keys
-  int64_t value_dim = 0;   // of values
-  int64_t ffn_dim = 0;     // hidden size of the feed-forward network; 0 where all of it is experts
-  int64_t n_ctx_train = 0;
-
-  Norm norm = Norm::kRms;
-  float norm_eps = 1e-5f;
-  Activation activation = Activation::kSilu;
-  bool parallel_residual = false;  // attention and ffn both read the layer's input
-
-  Rope rope = Rope::kInterleaved;
-  int64_t rope_dim = 0;          // how many elements of a head turn
-  float rope_base = 10000.0f;
-  float rope_base_local = 0.0f;  // of sliding-window layers, 0: the same
-  RopeScaling rope_scaling = RopeScaling::kNone;
-  float rope_factor = 1.0f;      // positions are divided by this (linear, and yarn's low frequencies)
-  int64_t rope_ctx_original = 0; // the context before it was stretched
-  float rope_attn_factor = 0.0f; // multiplies cos and sin, beside what yarn itself says; 0: does not
-  bool yarn_truncate = true;     // the ramp's ends are rounded to whole dimensions
-  float yarn_beta_fast = 32.0f, yarn_beta_slow = 1.0f;
-  int64_t nope_every = 0;        // every n-th layer has no rope (SmolLM3)
-
-  int64_t window = 0;            // a sliding-window layer sees this many tokens, itself among them; 0: none does
-  int64_t global_every = 0;      // every n-th layer is not sliding (0: all slide), counted from global_first
-  int64_t global_first = 0;
-  float attn_scale = 0.0f;       // of query · key
-  float attn_soft_cap = 0.0f, final_soft_cap = 0.0f;  // 0: none
-  float embedding_scale = 1.0f, residual_scale = 1.0f, logit_scale = 1.0f;
-
-  int64_t n_experts = 0, n_experts_used = 0, expert_ffn_dim = 0;
-
-  bool slides(int64_t layer) const {
-    return window > 0 && (global_every == 0 || layer % global_every != global_first);
-  }
-  bool turns(int64_t layer) const {
-    return rope != Rope::kNone && (nope_every == 0 || (layer + 1) % nope_every != 0);
-  }
-  int64_t kv_dim() const { return n_kv_heads * head_dim; }
-  int64_t v_dim() const { return n_kv_heads * value_dim; }
-};
 
 // A weight matrix where it lies in the file, and an optional bias.
 struct Matrix {
@@ -86,18 +37,28 @@ struct Matrix {
 
 // A matrix (rows, cols) for each of n experts.
 struct Experts {
-  Matrix all;                // (n * rows, cols), all in one tensor, or empty
+  Matrix all;                // (n * step, cols), all in one tensor, or empty
   std::vector<Matrix> each;  // n of one type, in tensors of their own, or none
   int64_t rows = 0;
+  int64_t first = 0, step = 0;  // of `all`, expert i has the rows from first + i * step
 
   const Matrix& any() const { return each.empty() ? all : each[0]; }
-  Matrix operator[](int64_t i) const { return each.empty() ? all.slice(i * rows, rows) : each[static_cast<size_t>(i)]; }
+  Matrix operator[](int64_t i) const {
+    return each.empty() ? all.slice(first + i * step, rows) : each[static_cast<size_t>(i)];
+  }
 };
 
 struct NormWeights {
-  const float* weight = nullptr;  // null: this norm is not there
-  const float* bias = nullptr;
-  explicit operator bool() const { return weight != nullptr; }
+  const float* weight = nullptr;  // null: 1
+  const float* bias = nullptr;    // null: 0
+  bool there = false;
+  explicit operator bool() const { return there; }
+};
+
+struct Ffn {
+  Matrix gate;  // (ffn_dim, dim); not there: the ffn is not gated
+  Matrix up;    // (ffn_dim, dim)
+  Matrix down;  // (dim, ffn_dim)
 };
 
 struct Layer {
@@ -106,20 +67,20 @@ struct Layer {
   Matrix wk;                   // (n_kv_heads * head_dim, dim)
   Matrix wv;                   // (n_kv_heads * value_dim, dim)
   Matrix wo;                   // (dim, n_heads * value_dim)
-  NormWeights q_norm, k_norm;  // (head_dim), or (n_heads * head_dim) and (n_kv_heads * head_dim)
-  bool qk_norm_whole = false;  // the latter: over all heads at once
-  const float* sinks = nullptr;       // (n_heads)
+  NormWeights q_norm, k_norm;  // (head_dim), or (n_heads * head_dim) and (n_kv_heads * head_dim); see QkNorm
+  const float* sinks = nullptr;  // (n_heads)
   NormWeights attn_post_norm;  // (dim), on the attention's output
 
   NormWeights ffn_norm;        // (dim); not there: the ffn reads what attention reads
-  Matrix gate;                 // (ffn_dim, dim); not there: the ffn is not gated
-  Matrix up;                   // (ffn_dim, dim)
-  Matrix down;                 // (dim, ffn_dim)
+  Ffn ffn;                     // of ffn_dim; not there in a mixture of experts
   NormWeights ffn_post_norm;   // (dim), on the ffn's output
 
   Matrix router;               // (n_experts, dim); there: a mixture of experts
+  const float* router_bias = nullptr;  // (n_experts), counts in the choice of experts, and not in their weights
   Experts expert_gate, expert_up;  // (expert_ffn_dim, dim)
   Experts expert_down;             // (dim, expert_ffn_dim)
+  Ffn shared;                      // of shared_ffn_dim: the expert that every token takes
+  Matrix shared_gate;              // (1, dim): how much of it
 };
 
 struct Weights {

@@ -69,6 +69,12 @@ void Ops::activate(const Config& c, const float* gate, const float* up, float* o
       case Activation::kSwigluClamped:
         k_.swiglu_clamped(from + at, factor, out + at, count, kSwigluAlpha, kSwigluLimit);
         break;
+      case Activation::kReluSquared:
+        for (int64_t i = at; i < at + count; ++i) {
+          const float positive = std::max(from[i], 0.0f);
+          out[i] = positive * positive * (times ? times[i] : 1.0f);
+        }
+        break;
     }
   });
 }

@@ -37,7 +37,7 @@ RopeTables::RopeTables(const Model& model, int64_t n_ctx) : half_(model.config.r
     }
     return f;
   };
-  tables_.push_back({plain(static_cast<double>(c.rope_base)), {}, {}});
+  tables_.push_back({plain(static_cast<double>(c.rope_base)), 1.0, {}, {}});
   std::vector<double>& f = tables_[0].frequencies;
   const float* factors = w.rope_factors;
   switch (c.rope_scaling) {
@@ -48,7 +48,6 @@ RopeTables::RopeTables(const Model& model, int64_t n_ctx) : half_(model.config.r
       break;
     case RopeScaling::kYarn:
       stretch_yarn(c, f);
-      magnitude_ = 1.0 + 0.1 * std::log(static_cast<double>(c.rope_factor));
       break;
     case RopeScaling::kLongRope:
       break;
@@ -59,13 +58,14 @@ RopeTables::RopeTables(const Model& model, int64_t n_ctx) : half_(model.config.r
   if (factors) {
     for (size_t i = 0; i < f.size(); ++i) f[i] /= static_cast<double>(factors[i]);
   }
-  if (c.rope_attn_factor > 0) magnitude_ *= static_cast<double>(c.rope_attn_factor);
-  if (c.rope_base_local > 0) tables_.push_back({plain(static_cast<double>(c.rope_base_local)), {}, {}});
+  tables_[0].magnitude = static_cast<double>(c.rope_magnitude);
+  if (c.rope_base_local > 0) tables_.push_back({plain(static_cast<double>(c.rope_base_local)), 1.0, {}, {}});
 }
 
-void RopeTables::prepare(std::span<const int32_t> positions, double magnitude) {
+void RopeTables::prepare(std::span<const int32_t> positions, bool further) {
   const size_t half = static_cast<size_t>(half_);
   for (Table& table : tables_) {
+    const double magnitude = further ? 1.0 : table.magnitude;
     table.cos.resize(positions.size() * half);
     table.sin.resize(positions.size() * half);
     for (size_t i = 0; i < positions.size(); ++i) {

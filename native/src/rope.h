@@ -16,9 +16,9 @@ class RopeTables {
   RopeTables(const Model& model, int64_t n_ctx);
 
   // Computes the tables for these positions.
-  void prepare(std::span<const int32_t> positions) { prepare(positions, magnitude_); }
+  void prepare(std::span<const int32_t> positions) { prepare(positions, false); }
   // … for turning further, by `by` positions, what was turned before: magnitudes are in it already.
-  void prepare_turn(int32_t by) { prepare({&by, 1}, 1.0); }
+  void prepare_turn(int32_t by) { prepare({&by, 1}, true); }
 
   // (rope_dim / 2) values for the i-th of them, in a layer that slides or does not.
   const float* cos(int64_t i, bool slides) const { return tables_[local(slides)].cos.data() + i * half_; }
@@ -27,14 +27,14 @@ class RopeTables {
  private:
   struct Table {
     std::vector<double> frequencies;  // (rope_dim / 2), radians for each position
+    double magnitude = 1.0;           // multiplies cos and sin
     std::vector<float> cos, sin;      // (n, rope_dim / 2)
   };
 
-  void prepare(std::span<const int32_t> positions, double magnitude);
+  void prepare(std::span<const int32_t> positions, bool further);
   size_t local(bool slides) const { return slides && tables_.size() > 1 ? 1 : 0; }
 
   int64_t half_;
-  double magnitude_ = 1.0;
   std::vector<Table> tables_;  // the global layers', and the sliding ones' if they differ
 };
 
