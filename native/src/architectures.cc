@@ -66,6 +66,15 @@ void read_olmo2(const Keys& keys, Config& c) {  // sliding ones are OLMo 3
   if (c.window > 0) c.rope_base_local = keys.number_or("rope.freq_base_swa", c.rope_base, 1.0f, kAny);
 }
 
+void read_mpt(const Keys& keys, Config& c) {
+  read_olmo(keys, c);
+  read_alibi(keys, c);
+}
+
+void read_baichuan(const Keys&, Config& c) {
+  if (c.n_layers == 40) fail(ErrorKind::kUnsupported, "Baichuan's 13 B model, which has 40 layers, is not known");
+}
+
 void read_commandr(const Keys& keys, Config& c) { c.logit_scale = keys.factor_or("logit_scale", 1.0f); }
 
 void read_cohere2(const Keys& keys, Config& c) {
@@ -81,6 +90,12 @@ void read_exaone4(const Keys& keys, Config& c) {
 
 void read_qwen2moe(const Keys&, Config& c) {
   if (c.shared_ffn_dim == 0) c.shared_ffn_dim = c.ffn_dim;
+}
+
+void read_ernie(const Keys& keys, Config&) {
+  if (keys.count_or("interleave_moe_layer_step", 1, 1, 1000) == 1) return;
+  fail(ErrorKind::kUnsupported, "%s: layers without experts between others are not known",
+       keys.full("interleave_moe_layer_step").c_str());
 }
 
 void read_mistral3(const Keys& keys, Config& c) {
@@ -104,6 +119,10 @@ constexpr BlockNorms kAround = BlockNorms::kAround, kBehind = BlockNorms::kBehin
 
 constexpr Row kRows[] = {
     {"llama", {}},
+    {"internlm2", {}},
+    {"xverse", {}},
+    {"baichuan", {}, read_baichuan},
+    {"exaone", {.rope = kHalves}},
     {"arcee", {.activation = kReluSquared, .gated = false}},
     {"minicpm", {}, read_minicpm},
     {"mistral3", {}, read_mistral3},
@@ -113,16 +132,19 @@ constexpr Row kRows[] = {
     {"chatglm", {}},
     {"glm4", {.norms = kAround}},
     {"ernie4_5", {}},
+    {"ernie4_5-moe", {}, read_ernie},
     {"seed_oss", {.rope = kHalves, .ffn_norm = "post_attention_norm"}},
     {"exaone4", {.rope = kHalves, .qk_norm = kHeads, .norms = kBehind}, read_exaone4},
     {"hunyuan-dense", {.rope = kHalves, .qk_norm = kHeads, .qk_norm_after_rope = true}},
 
     {"qwen2", {.rope = kHalves}},
-    {"qwen2moe", {.rope = kHalves, .experts_normalized = false}, read_qwen2moe},
-    {"qwen2vl", {.rope = kHalves}},
+    {"qwen2moe", {.rope = kHalves, .shared_gated = true, .experts_normalized = false}, read_qwen2moe},
+    {"qwen2vl", {.rope = kHalves}},  // of the models that see, what they do with text
+    {"qwen3vl", {.rope = kHalves, .qk_norm = kHeads}},
+    {"qwen3vlmoe", {.rope = kHalves, .qk_norm = kHeads}},
     {"qwen3", {.rope = kHalves, .qk_norm = kHeads}},
     {"qwen3moe", {.rope = kHalves, .qk_norm = kHeads}},
-    {"dots1", {.rope = kHalves, .qk_norm = kHeads, .experts_normalized = false}},
+    {"dots1", {.rope = kHalves, .qk_norm = kHeads, .experts_sigmoid = true, .experts_normalized = false}},
 
     {"gemma", {.rope = kHalves, .activation = kGeluTanh}, read_gemma},
     {"gemma2", {.rope = kHalves, .activation = kGeluTanh, .norms = kAround}, read_gemma2},
@@ -147,6 +169,10 @@ constexpr Row kRows[] = {
 
     {"gpt2", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
     {"starcoder", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
+    {"mpt", {.norm = kLayer, .rope = kNoRope, .activation = kGeluErf, .gated = false}, read_mpt},
+    {"bloom",
+     {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .embd_norm = true},
+     read_alibi},
     {"starcoder2", {.norm = kLayer, .rope = kHalves, .activation = kGeluTanh, .gated = false}, read_starcoder2},
     {"gptj", {.norm = kLayer, .activation = kGeluTanh, .gated = false, .parallel_residual = true}},
     {"gptneox",

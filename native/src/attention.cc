@@ -76,7 +76,8 @@ struct Attention {
       const int64_t head = kv_head * share() + i % share(), row = (run.first + i / share()) * c.n_heads + head, at = i - begin;
       top[at] = sinks ? sinks[head] : -std::numeric_limits<float>::infinity();
       sum[at] = sinks ? 1.0f : 0.0f;
-      queries[at] = {q + row * c.head_dim, out + row * c.value_dim, &top[at], &sum[at], 0, 0};
+      const float slope = c.alibi_slopes.empty() ? 0.0f : c.alibi_slopes[static_cast<size_t>(head)];
+      queries[at] = {q + row * c.head_dim, out + row * c.value_dim, &top[at], &sum[at], 0, 0, slope, 0};
       std::fill_n(queries[at].out, c.value_dim, 0.0f);
       first = std::min(first, first_seen(item)), last = std::max<int64_t>(last, item.pos);
     }
@@ -86,6 +87,7 @@ struct Attention {
         AttentionQuery& query = queries[i - begin];
         query.first = std::clamp<int64_t>(first_seen(item) - block, 0, kAttentionKeys);
         query.end = std::clamp<int64_t>(item.pos + 1 - block, query.first, kAttentionKeys);
+        query.behind = item.pos - block;
       }
       const int64_t n = std::min(kAttentionKeys, last + 1 - block);
       k.attend_block(unpack(run.items[0].seq, kv_head, block, n), queries, end - begin);

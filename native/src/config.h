@@ -1,6 +1,7 @@
 // What a model computes: Kind is the same for all models of an architecture, Config adds what the file says of this one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ struct Kind {
   bool learned_positions = false;
   bool sinks = false;                  // each head has a logit that takes its share of attention, and gives nothing
   bool parallel_residual = false;      // attention and ffn both read the layer's input
+  bool shared_gated = false;           // each token says how much it wants of the expert that all take
   bool experts_sigmoid = false;        // probabilities of experts are sigmoids, not a softmax
   bool experts_normalized = true;      // those of the chosen are made to sum to 1
 };
@@ -63,6 +65,7 @@ struct Config : Kind {
   float attn_temperature = 0.0f; // queries grow by this times ln(1 + ⌊position / attn_temperature_ctx⌋)
   int64_t attn_temperature_ctx = 0;
   float attn_soft_cap = 0.0f, final_soft_cap = 0.0f;  // 0: none
+  std::vector<float> alibi_slopes;  // (n_heads), or empty: by how much a score falls with each token of distance
   float qkv_clamp = 0.0f;        // queries, keys and values are held within ±this; 0: they are not
   float embedding_scale = 1.0f, residual_scale = 1.0f, logit_scale = 1.0f;
 
@@ -75,6 +78,7 @@ struct Config : Kind {
   bool turns(int64_t layer) const {
     return rope != Rope::kNone && (nope_every == 0 || (layer + 1) % nope_every != 0) && (!nope_global || slides(layer));
   }
+  int64_t widest_ffn() const { return std::max({ffn_dim, expert_ffn_dim, shared_ffn_dim}); }
   bool has_experts(int64_t layer) const { return n_experts > 0 && layer >= n_dense_layers; }
   int64_t kv_dim() const { return n_kv_heads * head_dim; }
   int64_t v_dim() const { return n_kv_heads * value_dim; }

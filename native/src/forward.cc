@@ -228,7 +228,7 @@ namespace {
 
 // The arrays that have a row for each token, and its floats: one list for what is allocated and what is asked for before.
 std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config& c) {
-  const int64_t ffn = std::max({c.ffn_dim, c.expert_ffn_dim, c.shared_ffn_dim});
+  const int64_t ffn = c.widest_ffn();
   return {{&State::x, c.dim}, {&State::h, c.dim}, {&State::y, c.dim}, {&State::q, c.n_heads * c.head_dim},
           {&State::k, c.kv_dim()}, {&State::v, c.v_dim()}, {&State::attended, c.n_heads * c.value_dim},
           {&State::gate, ffn}, {&State::up, ffn}, {&State::router, c.n_experts}};
@@ -236,7 +236,7 @@ std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config
 // The same for those of quantized activations, in blocks.
 std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(const Config& c) {
   return {{&State::blocks, std::max(c.dim, c.n_heads * c.value_dim) / kActBlock},
-          {&State::ffn_blocks, std::max({c.ffn_dim, c.expert_ffn_dim, c.shared_ffn_dim}) / kActBlock}};
+          {&State::ffn_blocks, c.widest_ffn() / kActBlock}};
 }
 
 }  // namespace

@@ -90,7 +90,7 @@ void read_experts(const Keys& keys, Config& c) {
   c.n_experts = keys.count_or("expert_count", 0, 0, 4096);
   if (c.n_experts == 0) return;
   c.n_experts_used = keys.count("expert_used_count", 1, c.n_experts);
-  c.expert_ffn_dim = keys.count_or("expert_feed_forward_length", c.ffn_dim, 1, kMost);
+  c.expert_ffn_dim = keys.uniform("expert_feed_forward_length", c.ffn_dim, 1, kMost);
   c.n_dense_layers = keys.count_or("leading_dense_block_count", 0, 0, c.n_layers);
   const int64_t shared = keys.count_or("expert_shared_count", 0, 0, 4096) * c.expert_ffn_dim;
   c.shared_ffn_dim = keys.count_or("expert_shared_feed_forward_length", shared, 0, kMost);
@@ -147,6 +147,17 @@ void read_window(const Keys& keys, Config& c, int64_t fallback, int64_t every) {
   }
   every = keys.count_or(pattern, every, 0, kMost);
   for (int64_t i = 0; i < c.n_layers; ++i) c.sliding.push_back(every == 0 || i % every != every - 1);
+}
+
+void read_alibi(const Keys& keys, Config& c) {
+  const float most = keys.number_or("attention.max_alibi_bias", 8.0f, 0.0f, 1000.0f);
+  int64_t power = 1;
+  while (power * 2 <= c.n_heads) power *= 2;
+  for (int64_t h = 0; h < c.n_heads; ++h) {
+    // Heads beyond the power of two take their slopes from between the others'.
+    const auto steps = static_cast<float>(h < power ? 2 * (h + 1) : 2 * (h - power) + 1);
+    c.alibi_slopes.push_back(std::exp2(-most * steps / static_cast<float>(2 * power)));
+  }
 }
 
 }  // namespace pl

@@ -199,10 +199,7 @@ void Loader::mixture(const std::string& at, Layer& l) {
   l.expert_down = experts(at + "ffn_down", n, c_.dim, width);
   if (c_.shared_ffn_dim == 0) return;
   l.shared = feed_forward(at, "_shexp", c_.shared_ffn_dim);
-  if (const TensorInfo* t = take(at + "ffn_gate_inp_shexp.weight")) {
-    expect(*t, {c_.dim});
-    l.shared_gate = view(*t, 1, c_.dim);
-  }
+  if (c_.shared_gated) l.shared_gate = matrix(at + "ffn_gate_inp_shexp", 1, c_.dim);
 }
 
 void Loader::norms(const std::string& at, Layer& l) {
@@ -259,6 +256,9 @@ std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
   w.rope_factors = load.vector("rope_freqs.weight", c.rope_dim / 2);
   w.rope_factors_long = load.vector("rope_factors_long.weight", c.rope_dim / 2);
   w.rope_factors_short = load.vector("rope_factors_short.weight", c.rope_dim / 2);
+  if (!w.rope_factors_long != !w.rope_factors_short) {
+    fail(ErrorKind::kInvalidModel, "the model has no tensor rope_factors_%s.weight", w.rope_factors_long ? "short" : "long");
+  }
   load.expect_all_taken();
   return model;
 }

@@ -386,7 +386,8 @@ void test_rows(const Kernels& k, int64_t n) {
 }
 
 // Some queries over a few blocks of keys, of which each sees its own part, against softmax in double; and each alone.
-void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64_t queries, float cap, bool sink) {
+void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64_t queries, float cap, bool sink,
+                    float slope) {
   constexpr int64_t kKeys = pl::kAttentionKeys, kBlocks = 3;
   const int64_t stride = (value_dim + 15) / 16 * 16, all = kKeys * kBlocks - 5;
   const std::vector<float> keys = random_floats(kKeys * kBlocks * head_dim, 61), q = random_floats(queries * head_dim, 62, true);
@@ -404,7 +405,8 @@ void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64
         // Query i sees the keys [7 i, 100 + 5 i): the last blocks are nothing to some of them.
         const int64_t first = std::clamp<int64_t>(7 * (from + i) - block * kKeys, 0, kKeys);
         const int64_t end = std::clamp<int64_t>(std::min(all, 100 + 5 * (from + i)) - block * kKeys, first, kKeys);
-        asked.push_back({q.data() + (from + i) * head_dim, out.data() + i * value_dim, &top[at], &sum[at], first, end});
+        asked.push_back({q.data() + (from + i) * head_dim, out.data() + i * value_dim, &top[at], &sum[at], first, end, slope,
+                         100 + 5 * (from + i) - block * kKeys});
       }
       k.attend_block({transposed.data(), values.data() + block * kKeys * stride, head_dim, value_dim, stride, scale, cap},
                      asked.data(), n);
@@ -423,6 +425,7 @@ void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64
       }
       score *= d(scale);
       if (cap > 0) score = d(cap) * std::tanh(score / d(cap));
+      score += d(slope) * d(j - (100 + 5 * i));
       sum += std::exp(score);
       for (size_t x = 0; x < expected.size(); ++x) {
         expected[x] += std::exp(score) * d(values[static_cast<size_t>(j * stride) + x]);
@@ -532,9 +535,10 @@ int main(int argc, char**) {
     }
     test_softmaxes(k);
     for (const int64_t dim : {2, 8, 20, 64, 100, 128}) {
-      for (const int64_t queries : {1, 2, 5, 6, 7, 19}) test_attention(k, dim, dim == 20 ? 33 : dim, queries, 0.0f, queries % 2 == 0);
+      for (const int64_t queries : {1, 2, 5, 6, 7, 19}) test_attention(k, dim, dim == 20 ? 33 : dim, queries, 0.0f, queries % 2 == 0, 0.0f);
     }
-    test_attention(k, 64, 64, 5, 20.0f, false);
+    test_attention(k, 64, 64, 5, 20.0f, false, 0.0f);
+    test_attention(k, 64, 64, 5, 0.0f, false, 0.05f);
     test_all_halves(k);
     test_rope(k);
     if (argc > 1) bench(k);

@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
+from .mixtures import mixtures
 from .models import F32, WINDOW, Case, Part, alternating, alternating_transposed, transposed
+from .more_cases import more_cases
 from .older_cases import older_cases
 from .parts import (
     AT,
@@ -25,10 +27,12 @@ from .parts import (
     four_norms,
     gated_ffn,
     hf_config,
+    joined_ffn,
     keys,
     layer_norm_keys,
     linear,
     norm,
+    plain_ffn,
     two_norms,
 )
 
@@ -237,8 +241,7 @@ PHI3_PARTS = [
     *ends(),
     *linear(f"{AT}.self_attn.qkv_proj", f"{BLK}.attn_qkv", (HEADS + 2 * KV) * HEAD, DIM),
     *linear(f"{AT}.self_attn.o_proj", f"{BLK}.attn_output", DIM, DIM),
-    *linear(f"{AT}.mlp.gate_up_proj", f"{BLK}.ffn_up", 2 * FFN, DIM),
-    *linear(f"{AT}.mlp.down_proj", f"{BLK}.ffn_down", DIM, FFN),
+    *joined_ffn(),
     *two_norms(),
 ]
 
@@ -295,8 +298,7 @@ def starcoder2() -> Case:
     parts = [
         *ends(tied=True, bias=True),
         *attention(bias=True, bias_out=True),
-        *linear(f"{AT}.mlp.c_fc", f"{BLK}.ffn_up", FFN, DIM, bias=True),
-        *linear(f"{AT}.mlp.c_proj", f"{BLK}.ffn_down", DIM, FFN, bias=True),
+        *plain_ffn("c_fc", "c_proj", bias=True),
         *two_norms(bias=True),
     ]
     config = hf_config(3, tie_word_embeddings=True, norm_epsilon=EPS, sliding_window=WINDOW)
@@ -399,5 +401,7 @@ CASES: dict[str, Case] = {
         granite(),
         smollm3(),
         gpt_oss(),
+        *more_cases(),
+        *mixtures(),
     )
 }

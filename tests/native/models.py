@@ -36,8 +36,8 @@ def same(w: F32) -> F32:
 class Part:
     """One tensor: its name and shape in the state dict, and what becomes of it.
 
-    `{i}` stands for the layer in both names. `change` gives one array for each name in `gguf`. The weights are uniform
-    with this mean and standard deviation.
+    `{i}` stands for the layer in both names, one of `layers` (all). `change` gives one array for each name in `gguf`.
+    The weights are uniform with this mean and standard deviation.
     """
 
     hf: str
@@ -46,6 +46,7 @@ class Part:
     change: Change = same
     mean: float = 0.0
     std: float = 0.15
+    layers: range | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Case:
         return out
 
     def _arrays(self, part: Part) -> list[tuple[str, F32, int]]:
-        layers = range(self.n_layers) if "{i}" in part.hf else range(1)
+        layers = (part.layers or range(self.n_layers)) if "{i}" in part.hf else range(1)
         names = [part.hf.replace("{i}", str(i)) for i in layers]
         return [(name, self._random(name, part), i) for name, i in zip(names, layers, strict=True)]
 
@@ -106,7 +107,7 @@ Packed = tuple[GGMLType, tuple[int, ...], bytes]
 def write(path: Path, arch: str, metadata: Mapping[str, Any], tensors: Mapping[str, F32 | Packed]) -> Path:
     """A GGUF file with these keys and tensors, and a vocabulary that nobody reads."""
     keys: dict[str, Any] = {"general.architecture": (ValueType.STRING, arch)}
-    keys |= {f"{arch}.{key}": (_type(value), value) for key, value in metadata.items()}
+    keys |= {f"{arch}.{key}": (kind_of(value), value) for key, value in metadata.items()}
     keys |= _vocabulary()
     packed = {
         name: (GGMLType.F32, t.shape, np.ascontiguousarray(t, np.float32).tobytes()) if isinstance(t, np.ndarray) else t
@@ -119,7 +120,9 @@ def write(path: Path, arch: str, metadata: Mapping[str, Any], tensors: Mapping[s
     return path
 
 
-def _type(value: Any) -> ValueType:
+def kind_of(value: Any) -> ValueType | ArrayOf:
+    if isinstance(value, list):
+        return ArrayOf(kind_of(value[0]))
     kinds = {bool: ValueType.BOOL, int: ValueType.UINT32, float: ValueType.FLOAT32, str: ValueType.STRING}
     return kinds[type(value)]
 
@@ -141,6 +144,10 @@ def _vocabulary() -> dict[str, Any]:
 
 
 # ---- what converters do to weights
+
+
+def flat(w: F32) -> F32:
+    return w.reshape(-1)
 
 
 def transposed(w: F32) -> F32:

@@ -33,12 +33,12 @@ def norm(hf: str, to: str, n: int = DIM, *, bias: bool = False, gemma: bool = Fa
     return [weight] + [Part(f"{hf}.bias", (n,), f"{to}.bias")] * bias
 
 
-def ends(*, tied: bool = False, **how: Any) -> list[Part]:
-    """The parts outside of the layers, by the names of all newer models."""
+def ends(embd: str = "model.embed_tokens", last: str = "model.norm", *, tied: bool = False, **how: Any) -> list[Part]:
+    """The parts outside of the layers; the names are those of all newer models."""
     output = [] if tied else linear("lm_head", "output", N_VOCAB, DIM)
     return [
-        Part("model.embed_tokens.weight", (N_VOCAB, DIM), "token_embd.weight", std=0.5),
-        *norm("model.norm", "output_norm", **how),
+        Part(f"{embd}.weight", (N_VOCAB, DIM), "token_embd.weight", std=0.5),
+        *norm(last, "output_norm", **how),
         *output,
     ]
 
@@ -49,6 +49,8 @@ AT, BLK = "model.layers.{i}", "blk.{i}"
 def attention(
     *,
     head: int = HEAD,
+    kv: int = KV,
+    o: str = "o_proj",
     turned: bool = False,
     bias: bool = False,
     bias_out: bool = False,
@@ -56,35 +58,50 @@ def attention(
     **how: Any,
 ) -> list[Part]:
     """q, k, v and o. `turned`: rows change places for interleaved rope; `norms`: the sizes of q's and k's."""
-    q, k = (interleaved(HEADS), interleaved(KV)) if turned else (same, same)
+    q, k = (interleaved(HEADS), interleaved(kv)) if turned else (same, same)
     return [
         *linear(f"{AT}.self_attn.q_proj", f"{BLK}.attn_q", HEADS * head, DIM, bias=bias, change=q),
-        *linear(f"{AT}.self_attn.k_proj", f"{BLK}.attn_k", KV * head, DIM, bias=bias, change=k),
-        *linear(f"{AT}.self_attn.v_proj", f"{BLK}.attn_v", KV * head, DIM, bias=bias),
-        *linear(f"{AT}.self_attn.o_proj", f"{BLK}.attn_output", DIM, HEADS * head, bias=bias_out),
+        *linear(f"{AT}.self_attn.k_proj", f"{BLK}.attn_k", kv * head, DIM, bias=bias, change=k),
+        *linear(f"{AT}.self_attn.v_proj", f"{BLK}.attn_v", kv * head, DIM, bias=bias),
+        *linear(f"{AT}.self_attn.{o}", f"{BLK}.attn_output", DIM, HEADS * head, bias=bias_out),
         *(norm(f"{AT}.self_attn.q_norm", f"{BLK}.attn_q_norm", norms[0], **how) if norms else []),
         *(norm(f"{AT}.self_attn.k_norm", f"{BLK}.attn_k_norm", norms[1], **how) if norms else []),
     ]
 
 
-def gated_ffn() -> list[Part]:
+def gated_ffn(at: str = "mlp", suffix: str = "", ffn: int = FFN) -> list[Part]:
     return [
-        *linear(f"{AT}.mlp.gate_proj", f"{BLK}.ffn_gate", FFN, DIM),
-        *linear(f"{AT}.mlp.up_proj", f"{BLK}.ffn_up", FFN, DIM),
+        *linear(f"{AT}.{at}.gate_proj", f"{BLK}.ffn_gate{suffix}", ffn, DIM),
+        *linear(f"{AT}.{at}.up_proj", f"{BLK}.ffn_up{suffix}", ffn, DIM),
+        *linear(f"{AT}.{at}.down_proj", f"{BLK}.ffn_down{suffix}", DIM, ffn),
+    ]
+
+
+def plain_ffn(up: str, down: str, **how: Any) -> list[Part]:
+    """Without a gate."""
+    return [
+        *linear(f"{AT}.mlp.{up}", f"{BLK}.ffn_up", FFN, DIM, **how),
+        *linear(f"{AT}.mlp.{down}", f"{BLK}.ffn_down", DIM, FFN, **how),
+    ]
+
+
+def joined_ffn() -> list[Part]:
+    """Gate and up in one tensor, in the file too."""
+    return [
+        *linear(f"{AT}.mlp.gate_up_proj", f"{BLK}.ffn_up", 2 * FFN, DIM),
         *linear(f"{AT}.mlp.down_proj", f"{BLK}.ffn_down", DIM, FFN),
     ]
 
 
-def experts(n: int, ffn: int, *, separate: bool = False) -> list[Part]:
+def experts(n: int, ffn: int, *, separate: bool = False, at: str = f"{AT}.mlp", router: str = "gate") -> list[Part]:
     """A router and experts; `separate`: each with tensors of its own, as in files of before April 2024."""
-    at = f"{AT}.mlp"
     both: tuple[str, ...] = (f"{BLK}.ffn_gate_exps.weight", f"{BLK}.ffn_up_exps.weight")
     down: tuple[str, ...] = (f"{BLK}.ffn_down_exps.weight",)
     if separate:
         both = tuple(f"{BLK}.ffn_{name}.{e}.weight" for e in range(n) for name in ("gate", "up"))
         down = tuple(f"{BLK}.ffn_down.{e}.weight" for e in range(n))
     return [
-        *linear(f"{at}.gate", f"{BLK}.ffn_gate_inp", n, DIM),
+        *linear(f"{at}.{router}", f"{BLK}.ffn_gate_inp", n, DIM),
         Part(f"{at}.experts.gate_up_proj", (n, 2 * ffn, DIM), both, each_half if separate else halves(1)),
         Part(f"{at}.experts.down_proj", (n, DIM, ffn), down, list if separate else same),
     ]

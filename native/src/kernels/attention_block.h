@@ -70,6 +70,9 @@ PL_INLINE void score_keys(const AttentionBlock& b, const AttentionQuery* queries
 template <class V>
 PL_INLINE float weigh(const AttentionQuery& query, float* scores) {
   const float kNothing = -__builtin_inff();
+  if (query.slope != 0.0f) {
+    for (int64_t j = query.first; j < query.end; ++j) scores[j] += query.slope * static_cast<float>(j - query.behind);
+  }
   for (int64_t j = 0; j < query.first; ++j) scores[j] = kNothing;
   for (int64_t j = query.end; j < kAttentionKeys; ++j) scores[j] = kNothing;
   typename V::F most = V::load_floats(scores);

@@ -64,6 +64,8 @@ struct AttentionQuery {
   float* out;       // (value_dim): Σ e^(score - top) * value
   float *top, *sum; // the highest score so far, at first minus infinity; Σ e^(score - top)
   int64_t first, end;
+  float slope;      // ALiBi: a score falls by it with each token of distance; 0: it does not
+  int64_t behind;   // the query's place, counted from the block's first key
 };
 
 constexpr uint32_t kMatTypes = 40;  // indices are Type's numbers

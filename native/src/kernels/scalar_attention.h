@@ -17,6 +17,7 @@ void attend_query(const AttentionBlock& b, const AttentionQuery& query) {
     for (int64_t i = 0; i < b.head_dim; ++i) score += query.q[i] * b.keys[i * kAttentionKeys + j];
     score *= b.scale;
     scores[j] = b.soft_cap > 0.0f ? b.soft_cap * std::tanh(score / b.soft_cap) : score;
+    scores[j] += query.slope * static_cast<float>(j - query.behind);
     top = scores[j] > top ? scores[j] : top;
   }
   if (top == -std::numeric_limits<float>::infinity()) return;  // as if there were no keys yet
