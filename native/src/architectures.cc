@@ -50,8 +50,13 @@ void read_minicpm(const Keys& keys, Config& c) {  // the first files had no keys
 
 void read_smollm3(const Keys&, Config& c) { c.nope_every = 4; }
 
-void read_residual(const Keys& keys, Config& c) {
-  c.parallel_residual = keys.flag_or("use_parallel_residual", c.parallel_residual);
+void read_gptneox(const Keys& keys, Config& c) {
+  c.parallel_residual = keys.flag_or("use_parallel_residual", true);
+}
+
+void read_stablelm(const Keys& keys, Config& c) {
+  // Converters write that blocks are parallel where nobody said so; then there is one norm for both.
+  c.parallel_residual = keys.flag_or("use_parallel_residual", true) && !keys.has_tensor("blk.0.ffn_norm.weight");
 }
 
 void read_gptoss(const Keys& keys, Config& c) {
@@ -164,7 +169,7 @@ constexpr Row kRows[] = {
     {"phi2",
      {.norm = kLayer, .rope = kHalves, .activation = kGeluTanh, .gated = false, .parallel_residual = true}},
     {"phi3", {.rope = kHalves}, read_phi3},
-    {"stablelm", {.norm = kLayer, .rope = kHalves, .qk_norm = kOwn}, read_residual},
+    {"stablelm", {.norm = kLayer, .rope = kHalves, .qk_norm = kOwn}, read_stablelm},
     {"nemotron", {.norm = kLayer, .rope = kHalves, .activation = kReluSquared, .gated = false}},
 
     {"gpt2", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
@@ -177,7 +182,7 @@ constexpr Row kRows[] = {
     {"gptj", {.norm = kLayer, .activation = kGeluTanh, .gated = false, .parallel_residual = true}},
     {"gptneox",
      {.norm = kLayer, .rope = kHalves, .activation = kGeluErf, .gated = false, .parallel_residual = true},
-     read_residual},
+     read_gptneox},
     {"falcon", {.norm = kLayer, .rope = kHalves, .activation = kGeluErf, .gated = false, .parallel_residual = true}},
 };
 
@@ -205,7 +210,7 @@ Config read_config(const Gguf& file) {
   read_common(keys, c);
   if (row->read) row->read(keys, c);
   // Widths that no layer has would cost memory.
-  if (c.n_experts == 0) c.shared_ffn_dim = 0;
+  if (!c.has_experts(c.n_layers - 1)) c.n_experts = c.expert_ffn_dim = c.shared_ffn_dim = 0;
   if (c.has_experts(0)) c.ffn_dim = 0;
   const TensorInfo& embd = file.require_tensor("token_embd.weight");
   c.n_vocab = static_cast<int64_t>(embd.ne[1]);

@@ -34,6 +34,7 @@ class Keys {
   std::string text_or(const char* key, const char* fallback) const;
   bool flag_or(const char* key, bool fallback) const { return file_.boolean(full(key)).value_or(fallback); }
   std::vector<uint8_t> flags(const char* key) const { return *file_.bools(full(key)); }
+  bool has_tensor(const char* name) const { return file_.tensor(name) != nullptr; }
 
  private:
   const Gguf& file_;

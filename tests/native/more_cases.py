@@ -256,7 +256,7 @@ def layer_normed() -> list[Case]:
             causal("StableLm"),
             config("layer_norm_eps", use_qkv_bias=True, rope=partial),
             "stablelm",
-            layer_norm_keys(3, FFN, use_parallel_residual=False) | partial_key,
+            layer_norm_keys(3, FFN) | partial_key,
             3,
             [*llama, *two_norms(bias=True)],
         ),

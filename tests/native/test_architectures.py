@@ -3,6 +3,7 @@ in company, on one thread or two, the logits are the same."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,12 @@ def test_every_architecture_has_a_case(library: Library, goldens: dict[str, F32]
     assert {case.arch for case in CASES.values()} == set(library.architectures())
     assert set(goldens) == set(CASES)
     assert all(golden.shape == (N_PROMPT, N_VOCAB) for golden in goldens.values())
+
+
+def test_every_architecture_is_in_the_readme(library: Library) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "native" / "README.md").read_text("utf-8")
+    listed = readme.partition("What it runs")[2].partition("##")[0]
+    assert set(library.architectures()) <= set(re.findall(r"[a-z][a-z0-9_-]+", listed))
 
 
 @every_case

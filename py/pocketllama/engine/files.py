@@ -24,8 +24,7 @@ BUNDLED_TYPES = frozenset(
 )
 # Longer contexts are there for who asks; by default the cache of a long-context model would not fit a small machine.
 DEFAULT_CONTEXT = 4096
-# Reading one key-value head's share of the cache: K and V, 2 bytes each.
-_KV_BYTES = 2 * 2
+_KV_BYTES = 2  # of a number in the cache
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,15 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
             _check_bundled(path, file)
 
         def size(key: str, default: int = 0) -> int:
-            value = meta.get(f"{architecture}.{key}", default)
+            value: Any = meta.get(f"{architecture}.{key}", default)
+            if isinstance(value, list):  # one for each layer
+                value = max((n for n in value if isinstance(n, int)), default=default)
             return value if isinstance(value, int) and 0 <= value < 2**31 else default
 
         heads = max(1, size("attention.head_count", 1))
-        head_dim = size("embedding_length") // heads
-        kv = size("block_count") * size("attention.head_count_kv", heads) * head_dim * _KV_BYTES
+        key = size("attention.key_length", size("embedding_length") // heads)
+        width = key + size("attention.value_length", key)
+        kv = size("block_count") * size("attention.head_count_kv", heads) * width * _KV_BYTES
         return ModelFile(path, Vocab.from_metadata(meta), architecture, size("context_length"), max(1, kv))
 
 
