@@ -7,7 +7,9 @@ import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, re
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
-import { baseLock, envsDir, explicitPython, findEnvironment, machineKey, pointerFile, pythonTag, readRecord, sha256 } from "./environment.js";
+import { baseLock, envsDir, explicitPython, findEnvironment, isOffline, machineKey, pointerFile, pythonTag, readRecord, sha256 } from "./environment.js";
+import { buildEngine, warning } from "./build.js";
+import { engineIsDue } from "./engine.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { VENV_PYTHON, check, createVenv, install } from "./install.js";
 import { LAYERS, addLayer, missingLayers, writePth } from "./layers.js";
@@ -25,6 +27,8 @@ import { UV_PYTHON, chooseInterpreter } from "./python.js";
  * @property {string} [wheelhouse] a folder of wheels to install from, instead of the network
  * @property {boolean} [force] build anew even where there is one
  * @property {string[]} [layers] bring these too
+ * @property {boolean} [engine] build the engine too, where that is due
+ * @property {boolean} [retry] build it also where that has failed before
  * @property {AbortSignal} [signal] stops a build and removes what it made
  * @property {import("./progress.js").Progress} [progress]
  */
@@ -38,6 +42,7 @@ import { UV_PYTHON, chooseInterpreter } from "./python.js";
 export async function ensureEnvironment(options = {}) {
   const { env = process.env, force = false, layers = [], signal, progress = silent } = options;
   const settings = { ...options, env, offline: options.offline ?? isOffline(env), progress };
+  const engineDue = () => Boolean(options.engine) && engineIsDue(env, settings);
   for (const layer of layers) {
     if (!Object.hasOwn(LAYERS, layer)) {
       throw new PocketllamaError(`There is no layer '${layer}'.`, { code: CODES.UsageError, remedy: `Known: ${Object.keys(LAYERS).join(", ")}` });
@@ -50,9 +55,10 @@ export async function ensureEnvironment(options = {}) {
       remedy: "Run the script with: pocketllama js FILE.mjs",
     });
   }
+  const found = force ? null : findEnvironment(env);
+  const enough = found && !missingLayers(found, layers).length ? found : null;
+  if (enough && !engineDue()) return refresh(enough, env);
   try {
-    const found = force ? null : findEnvironment(env);
-    if (found && !missingLayers(found, layers).length) return refresh(found, env);
     const envs = envsDir(env);
     mkdirSync(envs, { recursive: true });
     const onWait = (/** @type {string} */ pid) => progress.step(`waiting for another pocketllama (process ${pid}) to finish its setup`);
@@ -64,17 +70,18 @@ export async function ensureEnvironment(options = {}) {
         if (settings.offline && !settings.wheelhouse) throw offlineError(`what '${layer}' needs is not installed yet`, layer);
         await addLayer(environment, layer, settings);
       }
+      if (engineDue()) await buildEngine(environment, settings);
       return refresh(environment, env);
     });
-  } catch (error) {
-    throw asStorageError(error, env);
+  } catch (caught) {
+    const error = asStorageError(caught, env);
+    if (!enough || !(error instanceof PocketllamaError)) throw error;
+    progress.warn(warning(error.message)); // a home that may only be read: the engine is wanted, not needed
+    return refresh(enough, env);
   } finally {
     progress.end();
   }
 }
-
-/** Whether the environment variable forbids the network. */
-export const isOffline = (env = process.env) => !["", "0", "false", "no", "off"].includes((env.POCKETLLAMA_OFFLINE ?? "").toLowerCase());
 
 /**
  * Adopt an environment that is there under its name, or build one.

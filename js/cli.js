@@ -4,10 +4,14 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 
-import { findEnvironment, pythonEnv, runModule } from "./environment.js";
+import { engineIsDue } from "./engine.js";
+import { findEnvironment, isOffline, pythonEnv, runModule } from "./environment.js";
 
 /** What a verb needs beyond the base environment. @type {Record<string, string[]>} */
 const NEEDS = { convert: ["convert"], test: ["test"] };
+
+// The verbs that run no model. What is no verb is a prompt.
+const WITHOUT_ENGINE = ["pull", "list", "ls", "show", "rm", "convert", "version", "--version", "help", "--help", "-h"];
 
 const NODE = { version: process.version, path: process.execPath };
 
@@ -44,13 +48,18 @@ export async function main(argv) {
  * @returns {Promise<number>} the exit code
  */
 async function dispatch(verb, args) {
+  const engine = !WITHOUT_ENGINE.includes(verb) && !asksForHelp(args);
   if (verb === "setup" || verb === "doctor" || verb === "test") return (await import("./verbs.js"))[verb](args.slice(1));
-  let environment = NEEDS[verb] ? null : findEnvironment();
+  if (verb === "build" && engine) return (await import("./verbs.js")).build(args);
+  let environment = NEEDS[verb] || (engine && engineIsDue(process.env, { offline: isOffline() })) ? null : findEnvironment();
   if (!environment && isAboutItself(args)) return (await import("./verbs.js")).about(args);
-  environment ??= await makeReady({ layers: NEEDS[verb] });
+  environment ??= await makeReady({ layers: NEEDS[verb], engine });
   if (environment.record.package !== pythonEnv().PYTHONPATH) (await import("./bootstrap.js")).refresh(environment, process.env);
   return handOver(environment, "pocketllama", args);
 }
+
+/** Whether a verb's help is wanted, for which nothing is built. @param {string[]} args */
+const asksForHelp = (args) => (args.includes("--") ? args.slice(0, args.indexOf("--")) : args).some((arg) => arg === "--help" || arg === "-h");
 
 /** Whether the question can be answered without an environment. @param {string[]} args */
 const isAboutItself = ([first, ...rest]) => !rest.length && ["--help", "-h", "help", "--version", "version"].includes(first);

@@ -6,7 +6,7 @@ import { pythonEnv, runModule } from "./environment.js";
 
 /**
  * The command of the Python CLI and its environment: the one that was asked for, the one that the surroundings name
- * ($POCKETLLAMA_RUNNER, set by `pocketllama js`), or the managed environment's, made first where it is missing.
+ * ($POCKETLLAMA_RUNNER, set by `pocketllama js`), or the managed environment's. That is made first where it is missing, and so is the engine.
  * @param {Pick<import("./index.cjs").LoadOptions, "command" | "python" | "env" | "offline">} options
  * @param {{ onSetup?: (step: string) => void, signal?: AbortSignal }} setup
  * @returns {Promise<{ command: string[], env: NodeJS.ProcessEnv }>}
@@ -19,8 +19,8 @@ export async function runnerCommand({ command, python, env: extra, offline }, { 
   if (given) return { command: given, env };
   if (python) return { command: [python, "-m", "pocketllama"], env: { ...env, PYTHONPATH: layout().py, PYTHONUTF8: "1" } };
   const { ensureEnvironment } = await import("./bootstrap.js");
-  const progress = onSetup && { step: onSetup, detail() {}, end() {} };
-  const environment = await ensureEnvironment({ env, signal, progress });
+  const progress = onSetup && { step: onSetup, detail() {}, warn: onSetup, end() {} };
+  const environment = await ensureEnvironment({ env, signal, progress, engine: true });
   return { command: [environment.python, ...runModule(environment.record.version, "pocketllama")], env: pythonEnv(env) };
 }
 

@@ -44,6 +44,12 @@ export function baseLock() {
   return locks && sha256(readFileSync(join(locks, "base.txt")));
 }
 
+/** Whether a variable's value says no. @param {string | undefined} value */
+export const isNo = (value) => ["0", "false", "no", "off"].includes((value ?? "").toLowerCase());
+
+/** Whether the environment variable forbids the network. */
+export const isOffline = (env = process.env) => Boolean(env.POCKETLLAMA_OFFLINE) && !isNo(env.POCKETLLAMA_OFFLINE);
+
 /**
  * What $POCKETLLAMA_PYTHON names, as a path (a bare name is looked up on PATH); null where it is not set.
  * @param {NodeJS.ProcessEnv} env

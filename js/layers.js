@@ -12,7 +12,8 @@ import { layout } from "./paths.js";
 import { inspect } from "./python.js";
 
 /** The layers, and those that each one stands on. @type {Record<string, string[]>} */
-export const LAYERS = { bench: ["convert"], convert: [], node: [], test: ["convert", "node"] };
+export const LAYERS = { bench: ["convert"], convert: [], node: [], test: ["convert", "node"], zig: [] };
+const SIZES = /** @type {Record<string, string>} */ ({ zig: "; about 100 MB to download, once" });
 
 /**
  * The requirements that a layer adds to the base and to the layers below it, and the folder that holds them.
@@ -68,7 +69,7 @@ export async function addLayer({ dir, python, record }, layer, { wheelhouse, env
   const { requirements, folder } = layerRequirements(layer);
   const names = parseLock(requirements).map(({ name }) => name);
   const unique = [...new Set(names)];
-  progress.step(`bringing what '${layer}' needs (${unique.slice(0, 4).join(", ")}${unique.length > 4 ? ", …" : ""})`);
+  progress.step(`bringing what '${layer}' needs (${unique.slice(0, 4).join(", ")}${unique.length > 4 ? ", …" : ""}${SIZES[layer] ?? ""})`);
   const interpreter = await inspect(record.base, { env, signal });
   if (typeof interpreter === "string") {
     throw new PocketllamaError(`${record.base}, which the environment was made from, ${interpreter}.`, {

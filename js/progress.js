@@ -1,9 +1,11 @@
-// What a person sees while the environment is made: on a terminal one line that changes, elsewhere one line a step.
+// What a person sees while the environment is made and the engine built: on a terminal one line that changes, elsewhere one line a step.
 
-/** @typedef {{ step(text: string): void, detail(text: string): void, end(text?: string): void }} Progress */
+/** @typedef {{ step(text: string): void, detail(text: string): void, warn(text: string): void, end(text?: string): void }} Progress */
 
-/** @type {Progress} */
-export const silent = { step() {}, detail() {}, end() {} };
+const warn = (/** @type {string} */ text) => void process.stderr.write(`pocketllama: ${text}\n`);
+
+/** Says nothing, except what has gone wrong. @type {Progress} */
+export const silent = { step() {}, detail() {}, warn, end() {} };
 
 /**
  * @param {NodeJS.WriteStream} [stream]
@@ -25,6 +27,9 @@ export function terminalProgress(stream = process.stderr) {
     },
     detail(text) {
       if (live) show(`${current} ${text}`);
+    },
+    warn(text) {
+      this.end(text);
     },
     end(text) {
       if (live && current) stream.write("\r\x1b[K");

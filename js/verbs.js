@@ -1,4 +1,4 @@
-// The verbs that Node answers itself, because they are about the environment: setup, doctor, test.
+// The verbs that Node answers itself, because they are about the environment: setup, build, doctor, test.
 
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { cpus, type } from "node:os";
@@ -8,21 +8,22 @@ import { handOver, makeReady } from "./cli.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { baseLock, envsDir, findEnvironment } from "./environment.js";
 import { layout, version } from "./paths.js";
+import { terminalProgress } from "./progress.js";
 
 const SETUP_HELP = `pocketllama setup [--wheelhouse DIR] [--offline] [--force] [--with LAYERS]
 
-Make the private Python environment, which every other command otherwise makes when it is first needed.
+Make the private Python environment and build the engine, which other commands otherwise do when they first need them.
 
   --wheelhouse DIR  install from the wheels in DIR, without the network
   --offline         use no network
   --force           make it anew even if it is there
-  --with LAYERS     bring these too, separated by commas: bench, convert, node, test
+  --with LAYERS     bring these too, separated by commas: bench, convert, node, test, zig
 `;
 
 const HELP = `pocketllama: run a language model on the computer you already have
 
   pocketllama "Once upon a time"      continue a text
-  pocketllama setup                   make the private Python environment (otherwise made when first needed)
+  pocketllama setup                   make the private Python environment, build the engine (otherwise when first needed)
   pocketllama doctor                  show what was found and what is wrong
   pocketllama version
 
@@ -50,7 +51,8 @@ export async function setup(args) {
     });
   }
   const layers = values["--with"]?.split(",").map((name) => name.trim()).filter(Boolean);
-  const environment = await makeReady({ wheelhouse, force: "--force" in values, layers });
+  const force = "--force" in values;
+  const environment = await makeReady({ wheelhouse, force, layers, engine: true, retry: force });
   console.error(`pocketllama: the environment is ready: ${environment.dir}`);
   return 0;
 }
@@ -93,6 +95,15 @@ export async function test(args) {
 }
 
 /**
+ * Build the engine, also where that has failed before; Python then says where it is, or all that went wrong.
+ * @param {string[]} args
+ */
+export async function build(args) {
+  const progress = { ...terminalProgress(), warn() {} };
+  return handOver(await makeReady({ engine: true, retry: true, progress }), "pocketllama", args);
+}
+
+/**
  * What was found and what is wrong. Python knows most of it; where there is no Python, Node says what it can.
  * @param {string[]} args
  */
@@ -101,7 +112,7 @@ export async function doctor(args) {
   let problem = null;
   let environment = findEnvironment();
   try {
-    if (!noSetup) environment ??= await makeReady({});
+    if (!noSetup) environment = await makeReady({ engine: true });
   } catch (error) {
     if (!(error instanceof PocketllamaError)) throw error;
     problem = { what: error.message, remedy: error.remedy ?? "" };

@@ -11,6 +11,9 @@ from typing import Any
 import hypothesis
 import pytest
 
+from pocketllama.engine import build
+from pocketllama.errors import EngineError
+
 # In CI the same examples each time: what is new there must come from the change that is tested.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("here", deadline=None)
@@ -45,6 +48,19 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     # Child processes find the package as this process does.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPO / "py"), *filter(None, sys.path)]))
     return home
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our library, built once for the session as `pocketllama build` does; skips where there is no compiler."""
+    folder = tmp_path_factory.mktemp("engine")
+    try:
+        compiler = build.find_compiler(folder)
+    except EngineError as e:
+        pytest.skip(str(e))
+    out = tmp_path_factory.mktemp("library") / build.library_name()
+    build.link(compiler, build.compile_all(compiler, folder), out)
+    return out
 
 
 @pytest.fixture(scope="session")

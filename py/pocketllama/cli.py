@@ -228,7 +228,7 @@ def build() -> None:
     """Build the engine's own library."""
     from .engine import build as builder
 
-    path = builder.build(lambda line: print(f"pocketllama: {line}", file=sys.stderr))
+    path = builder.build(lambda line: print(f"pocketllama: {line} …", file=sys.stderr, flush=True))
     output.write(f"{path}\n")
 
 
@@ -418,13 +418,14 @@ VERBS: dict[str, Verb] = {
     ),
     "setup": Verb(
         setup,
-        "Create the Python environment now (npx pocketllama does it at its first run).",
+        "Create the Python environment and build the engine now (npx pocketllama does it at its first run).",
         details="Options of the npx entry: --wheelhouse DIR, --offline, --force; see docs/install.md.",
     ),
     "build": Verb(
         build,
-        "Build the engine's own library with this machine's C++ compiler; it is then preferred.",
-        details="Needs GCC 10, Clang 12 or newer ($CXX, c++, g++, clang++ on PATH), or: pip install ziglang.",
+        "Build the engine's own library with this machine's C++ compiler (npx pocketllama does it at its first run).",
+        details="Takes $CXX, c++, g++ or clang++ on PATH (GCC 10, Clang 11 or newer), or zig of the package ziglang;\n"
+        "the npx entry brings that where there is no other. POCKETLLAMA_BUILD=0 keeps the npx entry from building.",
     ),
     "version": Verb(version, "Print the version."),
 }

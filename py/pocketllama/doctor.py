@@ -10,7 +10,7 @@ from typing import Any
 
 from . import models
 from ._version import __version__
-from .engine import cpu, native, own
+from .engine import build, cpu, native, own
 from .errors import PocketllamaError
 from .paths import data_dir
 from .units import available_memory, free_disk, human_size, total_memory
@@ -32,6 +32,7 @@ def examine() -> dict[str, Any]:
         "python_version": platform.python_version(),
         "environment": launcher.get("environment"),
         "library": _library(problems),
+        "engine": _engine(problems),
         "models": _models(problems),
         "disk": _disk(problems),
         "memory": _memory(problems),
@@ -66,6 +67,20 @@ def _library(problems: list[dict[str, str]]) -> dict[str, Any] | None:
     except PocketllamaError as e:
         problems.append(_problem(e))
     return found
+
+
+def _engine(problems: list[dict[str, str]]) -> dict[str, Any]:
+    """Our own library: where it is and what built it, or why it is not here."""
+    path, failure = native.find_own(), build.failure()
+    if path is None and failure:
+        problems.append(
+            {
+                "what": f"The engine could not be built: {failure}.",
+                "remedy": "Mend that, or install another compiler (Debian: apt install g++); then: pocketllama build",
+            }
+        )
+    built = build.how() if path == build.find() else "came with the package"
+    return {"path": str(path) if path else None, "built": built if path else None, "failure": failure}
 
 
 def _models(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
@@ -105,6 +120,12 @@ def _problem(e: PocketllamaError) -> dict[str, str]:
     return {"what": str(e), "remedy": e.remedy or ""}
 
 
+def _state(engine: dict[str, Any]) -> str:
+    if engine["path"]:
+        return f"{engine['built'] or 'built here'} ({engine['path']})"
+    return f"not built: {engine['failure']}" if engine["failure"] else f"not here. {build.advice()}"
+
+
 def render(report: dict[str, Any]) -> str:
     """The report as a person reads it."""
     library, node, environment = report["library"], report["node"], report["environment"]
@@ -127,6 +148,7 @@ def render(report: dict[str, Any]) -> str:
         ("python", f"{report['python_version']} ({report['python']})"),
         ("environment", environment["path"] if environment else "this Python's own"),
         ("library", f"{library['kind']} {library['isa']} ({library['path']})" if "path" in library else "none"),
+        ("engine", _state(report["engine"])),
         *(("model", f"{m['name']} ({human_size(m['size'])})") for m in report["models"]),
     ]
     lines = [f"{name:<12} {value}" for name, value in rows]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +12,14 @@ from .cases import CASES
 from .library import Library
 from .models import F32
 
-NATIVE = Path(__file__).resolve().parents[2] / "native"
 # Read before any test's own environment is made.
 NAMED = os.environ.get("POCKETLLAMA_NATIVE_LIB")
 
 
 @pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    """$POCKETLLAMA_NATIVE_LIB, or else what CMake makes of native/; skips where there is no CMake or no compiler."""
-    if NAMED:
-        return Library(Path(NAMED))
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    if shutil.which("cmake") is None or compiler is None:
-        pytest.skip("building the native library takes cmake and a C++ compiler")
-    build = tmp_path_factory.mktemp("native")
-    configure = ["cmake", "-S", str(NATIVE), "-B", str(build), f"-DCMAKE_CXX_COMPILER={compiler}"]
-    for command in (configure, ["cmake", "--build", str(build), "--target", "pocketllama", "-j2"]):
-        ran = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=1200)
-        assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    found = [
-        p
-        for pattern in ("libpocketllama.so", "libpocketllama.dylib", "**/*pocketllama.dll")
-        for p in build.glob(pattern)
-    ]
-    assert found, "the build made no library"
-    return Library(found[0])
+def library(request: pytest.FixtureRequest) -> Library:
+    """$POCKETLLAMA_NATIVE_LIB, or else the one that is built for the session; skips where there is no compiler."""
+    return Library(Path(NAMED) if NAMED else request.getfixturevalue("engine"))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,13 @@
 
 The result lies under the data directory, in a folder named after the sources' hash: a changed source is another
 library, and an old one is never taken for it. CMake is what developers and wheels use; here one compiler is all that is
-asked for, because a machine that has a compiler need not have more.
+asked for, because a machine that has a compiler need not have more. Nothing in this package builds by itself: the npx
+entry calls `pocketllama build` at its first run, and a person may.
+
+    <data>/native/
+      linux-x86_64-<hash>/         the library, and in HOW what built it
+      linux-x86_64-<hash>.failed   why these sources could not be built
+      .building-…  .lock           a build under way, or what a killed one left: the next one sweeps it
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +38,7 @@ FLAGS = [
 ]
 # The first line of a file for one instruction set, which CMakeLists.txt reads too.
 _FLAGS_LINE = "// Compiled with: "
-# What a compiler must be able to do: C++20 of GCC 10 and Clang 12, threads, and a shared library.
+# What a compiler must be able to do: C++20 of GCC 10 and Clang 11, threads, and a shared library.
 _PROBE = "#include <span>\n#include <thread>\nint f(std::span<const int> s) { return (s.size() <=> 1u) < 0; }\n"
 
 Report = Callable[[str], None]
@@ -49,15 +56,19 @@ def _files() -> list[Path]:
     return sorted(file for pattern in patterns for file in SOURCES.glob(pattern))
 
 
-@cache
 def _place() -> Path | None:
     """The folder of the library that these sources make; None where there are no sources."""
     if not (SOURCES / "src" / "abi.cc").is_file():
         return None
+    return data_dir() / "native" / f"{sys.platform}-{cpu.machine()}-{_digest()}"
+
+
+@cache
+def _digest() -> str:
     digest = hashlib.sha256(f"{__version__} {FLAGS}".encode())
     for file in _files():
         digest.update(f"{file.relative_to(SOURCES)}\0".encode() + file.read_bytes())
-    return data_dir() / "native" / f"{sys.platform}-{cpu.machine()}-{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
 def find() -> Path | None:
@@ -65,6 +76,28 @@ def find() -> Path | None:
     place = _place()
     path = place / library_name() if place else None
     return path if path and path.is_file() else None
+
+
+def how() -> str | None:
+    """What built the library that `find` finds: a compiler and its version."""
+    library = find()
+    return _read(library.with_name("HOW")) if library else None
+
+
+def failure() -> str | None:
+    """Why the last attempt to build these sources failed; None where there was none, or it went well."""
+    place = _place()
+    return _read(_failed(place)) if place and find() is None else None
+
+
+def advice() -> str:
+    """What to do where the bundled library cannot do something that ours may."""
+    if _place() is None:
+        return (
+            "Install pocketllama where there is a C++ compiler (Debian: apt install g++), and it brings its own engine."
+        )
+    why = failure()
+    return f"Build pocketllama's own engine: pocketllama build{f' (it failed here: {why})' if why else ''}"
 
 
 def build(report: Report = lambda line: None) -> Path:
@@ -76,22 +109,82 @@ def build(report: Report = lambda line: None) -> Path:
         raise EngineError(f"There are no sources of the engine to build ({SOURCES}).")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent) as folder:
-            done = Path(folder) / "done"
-            done.mkdir()
-            compiler = _compiler(Path(folder))
-            report(f"building the engine with {' '.join(compiler)} (once, about a minute) …")
-            _compile(compiler, Path(folder), done / library_name(), report)
-            _check(done / library_name())
-            try:
-                done.rename(place)
-            except OSError:
-                if find() is None:  # otherwise another process was quicker, and its library is as good
-                    raise
-    except OSError as e:
+        with _alone(place.parent, report):
+            if find() is None:
+                _build_in(place, report)
+    except (EngineError, OSError) as e:
+        with suppress(OSError):
+            _failed(place).write_text(f"{str(e).splitlines()[0].rstrip(':.')}\n", encoding="utf-8")
+        if isinstance(e, EngineError):
+            raise
         raise StorageError(f"The engine could not be built in {place.parent}: {e}.") from e
-    report("the engine is built")
+    with suppress(OSError):
+        _failed(place).unlink(missing_ok=True)
     return place / library_name()
+
+
+def _build_in(place: Path, report: Report) -> None:
+    """The caller holds the lock."""
+    for left in place.parent.glob(".building-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=place.parent, ignore_cleanup_errors=True) as folder:
+        done = Path(folder) / "done"
+        done.mkdir()
+        compiler = find_compiler(Path(folder))
+        time = "a minute" if _is_zig(compiler) else "half a minute"
+        report(f"building the engine with {_short(compiler)} (once, about {time})")
+        link(compiler, compile_all(compiler, Path(folder), report), done / library_name())
+        _check(done / library_name())
+        (done / "HOW").write_text(f"built here by {_version(compiler, Path(folder))}\n", encoding="utf-8")
+        if place.exists():  # without its library, or `find` had found it
+            shutil.rmtree(place)
+        done.rename(place)
+
+
+@contextmanager
+def _alone(folder: Path, report: Report) -> Iterator[None]:
+    """One build at a time; the system frees the lock of whoever is killed."""
+    import filelock
+
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        report("waiting for another pocketllama to build the engine")
+        lock.acquire()
+    except NotImplementedError:  # a file system without locks: the second of two builds is wasted, and no harm is done
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _failed(place: Path) -> Path:
+    return place.with_name(f"{place.name}.failed")
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
+def _is_zig(compiler: list[str]) -> bool:
+    return "ziglang" in compiler
+
+
+def _short(compiler: list[str]) -> str:
+    """A compiler as a person would name it."""
+    return "zig c++" if _is_zig(compiler) else " ".join([Path(compiler[0]).name, *compiler[1:]])
+
+
+def _version(compiler: list[str], folder: Path) -> str:
+    said = subprocess.run([*compiler, "--version"], capture_output=True, text=True, errors="replace", env=_env(folder))
+    line = (said.stdout.splitlines() or ["an unknown version"])[0].strip()
+    return f"zig c++, {line}" if _is_zig(compiler) else line
 
 
 def _candidates() -> Iterator[list[str]]:
@@ -102,53 +195,84 @@ def _candidates() -> Iterator[list[str]]:
             yield [path]
     if importlib.util.find_spec("ziglang"):
         # Zig would use all that this processor has; only the files that say so may.
-        yield [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline"]
+        yield [sys.executable, "-m", "ziglang", "c++", "-mcpu=baseline", "-g0"]
 
 
-def _compiler(folder: Path) -> list[str]:
-    """The first compiler that can do what is needed."""
+def find_compiler(folder: Path) -> list[str]:
+    """The first compiler that can do what is needed; EngineError if there is none. `folder` is for scratch."""
     probe = folder / "probe.cc"
     probe.write_text(_PROBE)
     failures = []
     for command in _candidates():
-        why = _run([*command, *FLAGS, "-shared", str(probe), "-o", str(folder / "probe.so")])
+        why = _run([*command, *FLAGS, *_probe_flags(command), str(probe), "-o", str(folder / "probe.o")], folder)
         if why is None:
             return command
-        failures.append(f"{' '.join(command)}: {why.splitlines()[0] if why else 'it failed'}")
+        failures.append(f"{_short(command)}: {_gist(why)}")
     tried = "; ".join(failures) or "none was found on PATH"
+    # js/engine.js knows the first words, and brings zig.
     raise EngineError(
-        f"No C++20 compiler (GCC 10, Clang 12 or newer) could be used: {tried}.",
-        remedy="Install one (Debian: apt install g++), or: pip install ziglang",
+        f"No C++20 compiler could be used ({tried}).",
+        remedy="Install GCC 10, Clang 11 or newer (Debian: apt install g++), or: pip install ziglang",
     )
 
 
-def _run(command: list[str]) -> str | None:
+def _probe_flags(compiler: list[str]) -> list[str]:
+    # Zig's first link builds its C++ runtime, most of a minute on one core: not before the rest can go on beside it.
+    return ["-c"] if _is_zig(compiler) else ["-shared"]
+
+
+def _env(folder: Path) -> dict[str, str]:
+    """The environment of a compiler. Zig's caches are large, and go when the build is done."""
+    return {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder / "zig")}
+
+
+def _run(command: list[str], folder: Path) -> str | None:
     """Run a compiler; None, or what it complained of."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=1800, env=_env(folder))
     except (OSError, subprocess.SubprocessError) as e:
         return str(e)
-    return None if done.returncode == 0 else done.stderr[-4000:] or f"exit code {done.returncode}"
+    return None if done.returncode == 0 else done.stderr[-4000:].strip() or f"exit code {done.returncode}"
 
 
-def _compile(compiler: list[str], folder: Path, out: Path, report: Report) -> None:
+def _gist(why: str) -> str:
+    """The one line of a compiler's complaint that says most."""
+    lines = why.splitlines()
+    return next((line for line in lines if "error" in line.lower()), lines[0]).strip()[:200]
+
+
+def compile_all(compiler: list[str], folder: Path, report: Report = lambda line: None) -> list[Path]:
+    """The object files of every source, in `folder`."""
     sources = [f for f in _files() if f.suffix == ".cc" and _wanted(f)]
     objects = [folder / f"{i}.o" for i in range(len(sources))]
 
     def one(source: Path, target: Path) -> str | None:
         version = f'-DPL_VERSION="{__version__}"'
         flags = [_spelled(flag, compiler) for flag in isa_flags(source)]
-        return _run([*compiler, *FLAGS, *flags, version, "-c", str(source), "-o", str(target)])
+        return _run([*compiler, *FLAGS, *flags, version, "-c", str(source), "-o", str(target)], folder)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(max_workers=cpu.usable_cores())
+    try:
+        if _is_zig(compiler):  # whether it went well, the real link tells
+            pool.submit(
+                _run, [*compiler, *FLAGS, "-shared", str(folder / "probe.o"), "-o", str(folder / "warm.so")], folder
+            )
         for i, why in enumerate(pool.map(one, sources, objects)):
             if why is not None:
-                raise EngineError(f"{sources[i].name} could not be compiled:\n{why}")
+                raise EngineError(f"{sources[i].name} could not be compiled ({_gist(why)}):\n{why}")
             if (i + 1) % 10 == 0:
-                report(f"building the engine: {i + 1} of {len(sources)} files …")
-    why = _run([*compiler, *FLAGS, "-shared", *_export_flags(), *map(str, objects), "-o", str(out)])
+                report(f"building the engine: {i + 1} of {len(sources)} files")
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, what has not begun need not
+    return objects
+
+
+def link(compiler: list[str], objects: list[Path], out: Path) -> None:
+    """The shared library of these objects."""
+    command = [*compiler, *FLAGS, "-shared", *_export_flags(), *map(str, objects), "-o", str(out)]
+    why = _run(command, objects[0].parent)
     if why is not None:
-        raise EngineError(f"The engine could not be linked:\n{why}")
+        raise EngineError(f"The engine could not be linked ({_gist(why)}):\n{why}")
 
 
 def _export_flags() -> list[str]:
@@ -167,7 +291,7 @@ def isa_flags(source: Path) -> list[str]:
 
 def _spelled(flag: str, compiler: list[str]) -> str:
     """Zig takes -march for the name of a processor; the features behind it are given to the baseline's."""
-    if "ziglang" not in compiler or not flag.startswith("-march="):
+    if not _is_zig(compiler) or not flag.startswith("-march="):
         return flag
     return "-mcpu=baseline+" + flag.partition("+")[2]
 
@@ -181,6 +305,6 @@ def _wanted(source: Path) -> bool:
 def _check(library: Path) -> None:
     """That the library can be loaded, in a process of its own: what was just built may do anything."""
     program = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).pl_version"
-    why = _run([sys.executable, "-c", program, str(library)])
+    why = _run([sys.executable, "-c", program, str(library)], library.parent)
     if why is not None:
-        raise EngineError(f"The engine was built and cannot be loaded: {why}")
+        raise EngineError(f"The engine was built and cannot be loaded ({why.splitlines()[-1]}):\n{why}")

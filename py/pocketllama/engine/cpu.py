@@ -61,13 +61,23 @@ def _windows_flags() -> frozenset[str]:
     return frozenset(flags | {"avx2", "f16c", "fma"} if present(40) else flags)
 
 
+def _allowed() -> set[int]:
+    """The processors, as the system numbers them, that this process may run on."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def usable_cores() -> int:
+    """The number of processors that this process may run on, hyper-threads included, at least 1."""
+    return max(1, len(_allowed()))
+
+
 @cache
 def physical_cores() -> int:
     """The number of physical cores that this process may run on, at least 1.
 
     Hyper-threads share the units that matrix products keep busy, so a second thread on a core only costs barriers.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    allowed = _allowed()
     cores: set[str] = set()
     for cpu in allowed:
         try:

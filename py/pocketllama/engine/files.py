@@ -13,6 +13,7 @@ from typing import Any
 from .. import gguf
 from ..errors import ModelInvalid, ModelNotFound, OutOfMemory
 from ..units import available_memory, human_size
+from . import build
 from .hparams import check_bundled
 from .native import Library
 from .vocab import Vocab
@@ -95,7 +96,7 @@ def check_architecture(name: str, architecture: str, library: Library) -> None:
         raise ModelInvalid(
             f"{name} is of the architecture {architecture!r}, which ctransformers' library does not know "
             f"(it knows {', '.join(BUNDLED_ARCHITECTURES)}).",
-            remedy="Choose a model of one of these, or name a newer library in POCKETLLAMA_LIB.",
+            remedy=build.advice(),
         )
 
 
@@ -104,10 +105,13 @@ def _check_bundled(path: Path, file: Any) -> None:
     if strange:
         raise ModelInvalid(
             f"{path.name} has tensors of type {', '.join(strange)}, which ctransformers' library does not know.",
-            remedy="Choose another quantization of the model, such as Q4_K_M or Q8_0.",
+            remedy=f"{build.advice()}\n  or choose another quantization of the model, such as Q4_K_M or Q8_0.",
         )
     if not file.tensors:
         raise ModelInvalid(f"{path.name} holds a vocabulary and no weights; there is nothing to run.")
     if file.metadata.get("split.count", 0) not in (0, 1):
-        raise ModelInvalid(f"{path.name} is one part of a split model, which ctransformers' library cannot read.")
+        raise ModelInvalid(
+            f"{path.name} is one part of a split model, which ctransformers' library cannot read.",
+            remedy=build.advice(),
+        )
     check_bundled(file, str(file.metadata["general.architecture"]))

@@ -63,7 +63,7 @@ def require_own() -> Path:
     wish = os.environ.get("POCKETLLAMA_LIB", "")
     path = Path(wish) if wish and wish not in BUNDLED else find_own()
     if path is None or not path.is_file():
-        raise EngineError("This needs pocketllama's own library, which is not here.", remedy="pocketllama build")
+        raise EngineError("This needs pocketllama's own library, which is not here.", remedy=build.advice())
     return path
 
 
@@ -85,7 +85,7 @@ def _bundled(name: str) -> Library:
     if not runs_here or not path.is_file():
         raise EngineError(
             f"ctransformers brings no library for {sys.platform} on {cpu.machine()} (looked for {path}).",
-            remedy="Build one for this machine and name it in POCKETLLAMA_LIB.",
+            remedy=build.advice(),
         )
     return Library(path, "bundled", name)
 

@@ -27,7 +27,24 @@ def tell():
     kept = {k: v for k, v in os.environ.items() if k.startswith(("POCKETLLAMA_", "PYTHON"))}
     facts = {"argv": sys.argv[1:], "env": kept, "prefix": sys.prefix, "path": sys.path, "version": sys.version_info[:2]}
     print(json.dumps(facts), flush=True)
+def build(how):
+    home = os.environ["POCKETLLAMA_HOME"]
+    def say(text): print(f"pocketllama: {text}", file=sys.stderr, flush=True)
+    with open(os.path.join(home, "builds"), "a") as log: log.write(f"{os.getpid()}\\n")
+    say("building the engine with fake …")
+    match how:
+        case "badly": sys.exit(say("abi.cc could not be compiled (no such header):\\nand more\\n  a remedy") or 6)
+        case "forever": time.sleep(600)
+        case "slowly": time.sleep(2)
+        case "zig":
+            try: import ziglang
+            except ImportError: sys.exit(say("No C++20 compiler could be used (none).\\n  a remedy") or 6)
+    library = os.path.join(home, "native", "fake", "library")
+    os.makedirs(os.path.dirname(library), exist_ok=True)
+    open(library, "w").close()
+    print(library)
 match sys.argv[1:]:
+    case ["build"]: build(os.environ.get("FAKE_BUILD"))
     case ["leave", code]: sys.exit(int(code))
     case ["die", number]: os.kill(os.getpid(), int(number))
     case ["wait", *_]:
@@ -92,6 +109,13 @@ class Package:
         }.items():
             (self.root / "py" / "locks" / f"{layer}.txt").write_text("".join(lines))
         self.link("python3", BASE)
+
+    def add_sources(self) -> None:
+        """Something to build an engine from, as far as Node can tell."""
+        for name in ("include/pocketllama.h", "src/abi.cc"):
+            path = self.root / "native" / name
+            path.parent.mkdir(parents=True)
+            path.write_text(f"// {name}\n")
 
     def link(self, name: str, target: str) -> None:
         (self.bin / name).symlink_to(target)

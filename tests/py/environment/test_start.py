@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .package import NODE, PATIENCE, REPO, Package, facts
+from .package import BASE, NODE, PATIENCE, REPO, Package, facts
 
 
 def test_the_first_run_says_what_it_does_and_later_ones_say_nothing(package: Package) -> None:
@@ -141,12 +141,17 @@ def test_help_and_version_make_no_environment(package: Package) -> None:
 
 
 @pytest.mark.slow
-def test_from_nothing_to_the_golden_text(tmp_path: Path, golden: dict[str, Any]) -> None:
-    """The real locks, from the network, in an empty home; then the same again without the network."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "POCKETLLAMA_", "XDG_"))}
+@pytest.mark.parametrize("compiler", ["whatever there is", "zig"])
+def test_from_nothing_to_the_golden_text(compiler: str, tmp_path: Path, golden: dict[str, Any]) -> None:
+    """The real locks and the real engine, from the network, in an empty home; then the same without the network."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "POCKETLLAMA_", "XDG_", "CXX"))}
     env["HOME"] = str(tmp_path / "an émpty home")
     Path(env["HOME"]).mkdir()
-    text = []
+    if compiler == "zig":  # nothing on PATH but Python
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python3").symlink_to(BASE)
+        env["PATH"] = str(tmp_path / "bin")
+    said, text = [], []
     for extra in ([], ["--offline"]):
         args = [*extra, "run", golden["prompt"], "-n", str(golden["max_tokens"]), "--temp", "0"]
         done = subprocess.run(
@@ -154,9 +159,12 @@ def test_from_nothing_to_the_golden_text(tmp_path: Path, golden: dict[str, Any])
             env=env,
             capture_output=True,
             encoding="utf-8",
-            timeout=600,
+            timeout=1200,
         )
         assert done.returncode == 0, done.stderr
         text.append(done.stdout)
+        said.append(done.stderr)
     assert text == [golden["text"] + "\n"] * 2
-    assert (Path(env["HOME"]) / ".local" / "share" / "pocketllama" / "envs").is_dir()
+    assert "the engine is built" in said[0] and ("with zig c++" in said[0]) == (compiler == "zig") and said[1] == ""
+    native = Path(env["HOME"]) / ".local" / "share" / "pocketllama" / "native"
+    assert len(list(native.glob("*/*pocketllama*"))) == 1 and not list(native.glob(".building-*"))
