@@ -39,11 +39,6 @@ void multiply_float_rows(const Weight* w, int64_t stride, int64_t rows, const fl
                          int64_t out_stride) {
   int64_t r = 0;
   for (; r + kRows <= rows; r += kRows) {
-    if constexpr (kTokens == 1) {
-      // What is read next follows in memory.
-      const auto* next = reinterpret_cast<const char*>(w + (r + kRows) * stride);
-      for (int64_t i = 0; i < static_cast<int64_t>(sizeof(Weight)) * kRows * stride; i += 64) __builtin_prefetch(next + i);
-    }
     multiply_float_tile<V, Weight, kRows, kTokens>(w + r * stride, stride, x, cols, out + r, out_stride);
   }
   for (; r < rows; ++r) multiply_float_tile<V, Weight, 1, kTokens>(w + r * stride, stride, x, cols, out + r, out_stride);
