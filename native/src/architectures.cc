@@ -103,6 +103,25 @@ void read_ernie(const Keys& keys, Config&) {
        keys.full("interleave_moe_layer_step").c_str());
 }
 
+void read_deepseek2(const Keys& keys, Config& c) {
+  c.kv_rank = keys.count("attention.kv_lora_rank", 1, kMost);
+  c.q_rank = keys.count_or("attention.q_lora_rank", 0, 0, kMost);
+  // Files of before April 2025 have the matrices that make keys and values as they are, not for each head to absorb.
+  c.absorbs_latent = keys.has("attention.key_length_mla");
+  c.latent_key_dim = keys.count_or("attention.key_length_mla", c.head_dim, c.rope_dim + 1, 4096);
+  c.latent_value_dim = keys.count_or("attention.value_length_mla", c.value_dim, 1, 4096);
+  const int64_t key = c.absorbs_latent ? c.kv_rank + c.rope_dim : c.latent_key_dim;
+  if (c.head_dim != key || (c.absorbs_latent && (c.value_dim != c.kv_rank || c.n_kv_heads != 1)) ||
+      (!c.absorbs_latent && c.n_kv_heads != c.n_heads)) {
+    fail(ErrorKind::kInvalidModel, "the sizes of heads do not go with %s", keys.full("attention.kv_lora_rank").c_str());
+  }
+  // A tenth of what the model's authors call mscale_all_dim: a longer context makes attention sharper.
+  const float multiplier = keys.number_or("rope.scaling.yarn_log_multiplier", 0.0f, 0.0f, kAny);
+  const float growth = 1.0f + multiplier * std::log(c.rope_factor);
+  c.attn_scale = growth * growth / root(c.latent_key_dim);
+  if (c.rope_scaling == RopeScaling::kYarn && multiplier > 0) c.rope_magnitude = 1.0f;
+}
+
 void read_mistral3(const Keys& keys, Config& c) {
   c.attn_temperature = keys.number_or("attention.temperature_scale", 0.0f, 0.0f, kAny);
   c.attn_temperature_ctx = keys.count_or("attention.temperature_length", c.rope_ctx_original, 1, int64_t{1} << 31);
@@ -149,6 +168,7 @@ constexpr Row kRows[] = {
     {"qwen3vlmoe", {.rope = kHalves, .qk_norm = kHeads}},
     {"qwen3", {.rope = kHalves, .qk_norm = kHeads}},
     {"qwen3moe", {.rope = kHalves, .qk_norm = kHeads}},
+    {"deepseek2", {.experts_normalized = false}, read_deepseek2},
     {"dots1", {.rope = kHalves, .qk_norm = kHeads, .experts_sigmoid = true, .experts_normalized = false}},
 
     {"gemma", {.rope = kHalves, .activation = kGeluTanh}, read_gemma},

@@ -69,6 +69,11 @@ struct Config : Kind {
   float qkv_clamp = 0.0f;        // queries, keys and values are held within ±this; 0: they are not
   float embedding_scale = 1.0f, residual_scale = 1.0f, logit_scale = 1.0f;
 
+  // Latent attention: keys and values are made of kv_rank numbers (0: they are not), queries of q_rank (0: of the input).
+  int64_t kv_rank = 0, q_rank = 0;
+  int64_t latent_key_dim = 0, latent_value_dim = 0;  // of a head, when they are made
+  bool absorbs_latent = false;   // they are never made: heads look at the kv_rank numbers, through matrices of their own
+
   int64_t n_experts = 0, n_experts_used = 0, expert_ffn_dim = 0;
   int64_t shared_ffn_dim = 0;    // of the expert that every token takes; 0: there is none
   int64_t n_dense_layers = 0;    // so many layers at the beginning have no experts
@@ -81,6 +86,7 @@ struct Config : Kind {
   int64_t widest_ffn() const { return std::max({ffn_dim, expert_ffn_dim, shared_ffn_dim}); }
   bool has_experts(int64_t layer) const { return n_experts > 0 && layer >= n_dense_layers; }
   int64_t kv_dim() const { return n_kv_heads * head_dim; }
+  int64_t attended_dim() const { return n_heads * (absorbs_latent ? latent_value_dim : value_dim); }
   int64_t v_dim() const { return n_kv_heads * value_dim; }
 };
 

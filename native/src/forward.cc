@@ -7,6 +7,7 @@
 #include "attention.h"
 #include "error.h"
 #include "experts.h"
+#include "mla.h"
 
 namespace pl {
 namespace {
@@ -95,18 +96,28 @@ void warm_queries(const Pass& p) {
   }
 }
 
-// y = attention(h)
-void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
+// q, k, v = the projections of h
+void project(const Pass& p, const Layer& l, const float* h) {
   const Config& c = p.c;
   State& s = p.s;
   const Rows in = p.ops.prepare(h, p.n, c.dim, {&l.wq, &l.wk, &l.wv}, s.blocks);
   p.ops.matmul(l.wq, in, s.q.data(), c.n_heads * c.head_dim);
   p.ops.matmul(l.wk, in, s.k.data(), c.kv_dim());
   p.ops.matmul(l.wv, in, s.v.data(), c.v_dim());
-  if (c.qkv_clamp > 0) {
-    clamp(s.q, p.n * c.n_heads * c.head_dim, c.qkv_clamp);
-    clamp(s.k, p.n * c.kv_dim(), c.qkv_clamp);
-    clamp(s.v, p.n * c.v_dim(), c.qkv_clamp);
+  if (c.qkv_clamp == 0) return;
+  clamp(s.q, p.n * c.n_heads * c.head_dim, c.qkv_clamp);
+  clamp(s.k, p.n * c.kv_dim(), c.qkv_clamp);
+  clamp(s.v, p.n * c.v_dim(), c.qkv_clamp);
+}
+
+// y = attention(h)
+void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
+  const Config& c = p.c;
+  State& s = p.s;
+  if (l.kv_down) {
+    project_latent(c, l, p.ops, s, h, p.n);
+  } else {
+    project(p, l, h);
   }
   if (c.qk_norm_after_rope) turn(p, i);
   norm_heads(p, l.q_norm, s.q.data(), c.n_heads);
@@ -115,7 +126,8 @@ void attention(const Pass& p, int64_t i, const Layer& l, const float* h) {
   if (c.attn_temperature > 0) warm_queries(p);
   store(c, p.cache, p.ops, i, p.batch, s.k.data(), s.v.data());
   attend(c, p.cache, p.ops, i, p.batch, l.sinks, s.q.data(), s.attended.data());
-  const Rows out = p.ops.prepare(s.attended.data(), p.n, c.n_heads * c.value_dim, {&l.wo}, s.blocks);
+  const float* attended = l.kv_down ? expand_latent(c, l, p.ops, s, p.n) : s.attended.data();
+  const Rows out = p.ops.prepare(attended, p.n, c.attended_dim(), {&l.wo}, s.blocks);
   p.ops.matmul(l.wo, out, s.y.data(), c.dim);
 }
 

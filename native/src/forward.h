@@ -42,6 +42,7 @@ struct State {
   std::vector<int32_t> experts;   // (n_experts), one token's, the likeliest first
   std::vector<float> chances;     // (n_experts), one token's
   std::vector<float> expert_out;  // (dim), what one of them adds
+  std::vector<float> latent, latent_part, latent_wide;  // of latent attention, where there is any
   std::vector<ActBlock> blocks, ffn_blocks;  // activations, quantized
   std::vector<int32_t> positions;            // (n)
 

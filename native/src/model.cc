@@ -32,12 +32,9 @@ class Loader {
 
   // The matrices of n experts: `name`_exps of three dimensions, or as until April 2024 `name`.0, `name`.1, …
   Experts experts(const std::string& name, int64_t n, int64_t rows, int64_t cols) {
-    Experts out;
-    out.rows = out.step = rows;
     const std::string joint = name + "_exps.weight";
-    if (const TensorInfo* t = take(joint)) {
-      expect(*t, {cols, rows, n});
-      out.all = view(*t, n * rows, cols);
+    Experts out = stack(joint, n, rows, cols);
+    if (out.all) {
       if (const TensorInfo* bias = take(name + "_exps.bias")) {
         expect(*bias, {rows, n});
         out.all.bias = floats(*bias);
@@ -50,6 +47,17 @@ class Loader {
       if (out.each.back().type == out.each[0].type) continue;
       fail(ErrorKind::kUnsupported, "the tensors %s.0 and %s.%lld differ in type, which the engine does not know",
            name.c_str(), name.c_str(), static_cast<long long>(i));
+    }
+    return out;
+  }
+
+  // n matrices in one tensor of three dimensions, if the file has it.
+  Experts stack(const std::string& tensor, int64_t n, int64_t rows, int64_t cols) {
+    Experts out;
+    out.rows = out.step = rows;
+    if (const TensorInfo* t = take(tensor)) {
+      expect(*t, {cols, rows, n});
+      out.all = view(*t, n * rows, cols);
     }
     return out;
   }
@@ -95,6 +103,7 @@ class Loader {
   }
 
   void attention(const std::string& at, Layer& l);
+  void latent_attention(const std::string& at, Layer& l);
   NormWeights heads_norm(const std::string& name, int64_t n_heads);
   void norms(const std::string& at, Layer& l);
   Ffn feed_forward(const std::string& at, const char* suffix, int64_t width);
@@ -138,7 +147,30 @@ class Loader {
   std::unordered_set<const TensorInfo*> taken_;
 };
 
+void Loader::latent_attention(const std::string& at, Layer& l) {
+  const int64_t n = c_.n_heads, q = n * c_.latent_key_dim, plain = c_.latent_key_dim - c_.rope_dim;
+  if (c_.q_rank > 0) {
+    l.q_down = matrix(at + "attn_q_a", c_.q_rank, c_.dim);
+    l.q_down_norm = norm(at + "attn_q_a_norm", c_.q_rank);
+    l.wq = matrix(at + "attn_q_b", q, c_.q_rank);
+  } else {
+    l.wq = matrix(at + "attn_q", q, c_.dim);
+  }
+  l.kv_down = matrix(at + "attn_kv_a_mqa", c_.kv_rank + c_.rope_dim, c_.dim);
+  l.kv_down_norm = norm(at + "attn_kv_a_norm", c_.kv_rank);
+  l.wo = matrix(at + "attn_output", c_.dim, c_.attended_dim());
+  if (!c_.absorbs_latent) {
+    l.kv_up = matrix(at + "attn_kv_b", n * (plain + c_.latent_value_dim), c_.kv_rank);
+    return;
+  }
+  l.k_up = stack(at + "attn_k_b.weight", n, c_.kv_rank, plain);
+  l.v_up = stack(at + "attn_v_b.weight", n, c_.latent_value_dim, c_.kv_rank);
+  if (l.k_up.all && l.v_up.all) return;
+  fail(ErrorKind::kInvalidModel, "the model has no tensor %sattn_%c_b.weight", at.c_str(), l.k_up.all ? 'v' : 'k');
+}
+
 void Loader::attention(const std::string& at, Layer& l) {
+  if (c_.kv_rank > 0) return latent_attention(at, l);
   const int64_t q = c_.n_heads * c_.head_dim, kv = c_.kv_dim(), v = c_.v_dim();
   if (const Matrix fused = optional_matrix(at + "attn_qkv", q + kv + v, c_.dim)) {
     l.wq = fused.slice(0, q), l.wk = fused.slice(q, kv), l.wv = fused.slice(q + kv, v);

@@ -35,7 +35,7 @@ struct Matrix {
   }
 };
 
-// A matrix (rows, cols) for each of n experts.
+// A matrix (rows, cols) for each of n experts, or heads.
 struct Experts {
   Matrix all;                // (n * step, cols), all in one tensor, or empty
   std::vector<Matrix> each;  // n of one type, in tensors of their own, or none
@@ -66,7 +66,13 @@ struct Layer {
   Matrix wq;                   // (n_heads * head_dim, dim)
   Matrix wk;                   // (n_kv_heads * head_dim, dim)
   Matrix wv;                   // (n_kv_heads * value_dim, dim)
-  Matrix wo;                   // (dim, n_heads * value_dim)
+  Matrix wo;                   // (dim, attended_dim)
+  Matrix q_down;               // (q_rank, dim), and wq is (n_heads * latent_key_dim, q_rank)
+  NormWeights q_down_norm;     // (q_rank)
+  Matrix kv_down;              // (kv_rank + rope_dim, dim); there: latent attention, and neither wk nor wv
+  NormWeights kv_down_norm;    // (kv_rank)
+  Matrix kv_up;                // (n_heads * (latent_key_dim - rope_dim + latent_value_dim), kv_rank), or where absorbed
+  Experts k_up, v_up;          // for each head (kv_rank, latent_key_dim - rope_dim) and (latent_value_dim, kv_rank)
   NormWeights q_norm, k_norm;  // (head_dim), or (n_heads * head_dim) and (n_kv_heads * head_dim); see QkNorm
   const float* sinks = nullptr;  // (n_heads)
   NormWeights attn_post_norm;  // (dim), on the attention's output

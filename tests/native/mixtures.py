@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from .models import Case, Part, flat, halves, same
+from collections.abc import Sequence
+
+import numpy as np
+
+from .models import F32, Case, Part, flat, halves, same
 from .parts import (
     AT,
     BLK,
@@ -19,6 +23,7 @@ from .parts import (
     hf_config,
     keys,
     linear,
+    norm,
     two_norms,
 )
 
@@ -82,6 +87,8 @@ def mixtures() -> list[Case]:
         ),
         granitemoe(),
         dots1(),
+        deepseek2("deepseek2", 48, absorbed=True),
+        deepseek2("deepseek2-of-2024", None, absorbed=False),
         ernie(),
     ]
 
@@ -171,6 +178,76 @@ def dots1() -> Case:
         expert_gating_func=2,
     )
     return Case("dots1", causal("Dots1"), config, "dots1", metadata, 3, parts)
+
+
+def deepseek2(name: str, q_rank: int | None, absorbed: bool) -> Case:
+    """Latent attention. `absorbed`: as converters write it since April 2025, with two matrices for each head."""
+    plain, rope, value, rank = 24, 8, 16, 32
+    at = f"{AT}.self_attn"
+
+    def up(w: F32) -> Sequence[F32]:
+        k, v = np.split(w.reshape(HEADS, plain + value, rank), [plain], axis=1)
+        return k.swapaxes(1, 2), v
+
+    kv_b = (f"{BLK}.attn_k_b.weight", f"{BLK}.attn_v_b.weight") if absorbed else f"{BLK}.attn_kv_b.weight"
+    q = HEADS * (plain + rope)
+    parts = [
+        *ends(),
+        *(linear(f"{at}.q_a_proj", f"{BLK}.attn_q_a", q_rank, DIM) if q_rank else []),
+        *(norm(f"{at}.q_a_layernorm", f"{BLK}.attn_q_a_norm", q_rank) if q_rank else []),
+        *(linear(f"{at}.q_b_proj", f"{BLK}.attn_q_b", q, q_rank) if q_rank else []),
+        *([] if q_rank else linear(f"{at}.q_proj", f"{BLK}.attn_q", q, DIM)),
+        *linear(f"{at}.kv_a_proj_with_mqa", f"{BLK}.attn_kv_a_mqa", rank + rope, DIM),
+        *norm(f"{at}.kv_a_layernorm", f"{BLK}.attn_kv_a_norm", rank),
+        Part(f"{at}.kv_b_proj.weight", (HEADS * (plain + value), rank), kv_b, up if absorbed else same),
+        *linear(f"{at}.o_proj", f"{BLK}.attn_output", DIM, HEADS * value),
+        *first_alone(gated_ffn()),
+        *after_the_first([*experts(N, WIDTH), *gated_ffn("mlp.shared_experts", "_shexp", 2 * WIDTH)], 3),
+        *two_norms(),
+    ]
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
+    config = hf_config(
+        3,
+        rope=yarn | {"mscale": 0.7, "mscale_all_dim": 0.7},
+        num_key_value_heads=HEADS,
+        q_lora_rank=q_rank,
+        kv_lora_rank=rank,
+        qk_nope_head_dim=plain,
+        qk_rope_head_dim=rope,
+        v_head_dim=value,
+        n_routed_experts=N,
+        num_experts_per_tok=USED,
+        moe_intermediate_size=WIDTH,
+        n_shared_experts=2,
+        first_k_dense_replace=1,
+        routed_scaling_factor=1.5,
+    ) | {"rms_norm_eps": 1e-6}  # some of its norms know no other
+    metadata = keys(
+        3,
+        kv=1 if absorbed else HEADS,
+        expert_count=N,
+        expert_used_count=USED,
+        expert_feed_forward_length=WIDTH,
+        expert_shared_count=2,
+        leading_dense_block_count=1,
+        expert_weights_scale=1.5,
+        rope__scaling__type="yarn",
+        rope__scaling__factor=4.0,
+        rope__scaling__original_context_length=32,
+        rope__scaling__yarn_log_multiplier=0.07,
+    )
+    lengths = (rank + rope, rank) if absorbed else (plain + rope, value)
+    metadata |= {"attention.key_length": lengths[0], "attention.value_length": lengths[1]}
+    if absorbed:
+        metadata |= {"attention.key_length_mla": plain + rope, "attention.value_length_mla": value}
+    if q_rank:
+        metadata["attention.q_lora_rank"] = q_rank
+    metadata |= {
+        "attention.layer_norm_rms_epsilon": 1e-6,
+        "attention.kv_lora_rank": rank,
+        "rope.dimension_count": rope,
+    }
+    return Case(name, causal("DeepseekV2"), config, "deepseek2", metadata, 3, parts)
 
 
 def ernie() -> Case:
