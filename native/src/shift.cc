@@ -16,6 +16,12 @@ void shift(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTable
          "%s models learn what each position is: their context cannot be shifted, only evaluated again",
          c.architecture.c_str());
   }
+  if (c.qk_norm_after_rope) {
+    fail(ErrorKind::kUnsupported,
+         "%s models normalize keys behind their rotation, so that they cannot be turned any further: their context cannot be "
+         "shifted, only evaluated again",
+         c.architecture.c_str());
+  }
   const int64_t moved = n - keep - discard;
   if (discard == 0) return;
   if (c.rope != Rope::kNone) rope.prepare_turn(-static_cast<int32_t>(discard));
