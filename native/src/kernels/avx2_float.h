@@ -6,7 +6,9 @@
 
 #include "../quant/blocks.h"
 #include "../quant/half.h"
+#include "avx2_vector.h"
 #include "kernels.h"
+#include "vector_math.h"
 
 namespace pl {
 namespace {
@@ -46,27 +48,7 @@ void row_to_f32(const uint16_t* x, float* out, int64_t n) {
   for (; i < n; ++i) out[i] = half_at(x[i]);
 }
 
-// ---- exponentials
-
-// e^x = 2^k * e^r with |r| <= ln(2) / 2, for which eight terms of the series err by 5e-9. NaN stays NaN.
-inline __m256 exp8(__m256 x) {
-  x = _mm256_max_ps(_mm256_set1_ps(-110.0f), _mm256_min_ps(_mm256_set1_ps(89.0f), x));
-  const __m256 k = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)),
-                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  // ln(2) in two parts, the first of few enough bits that its product with k is exact.
-  __m256 r = _mm256_fnmadd_ps(k, _mm256_set1_ps(0.693145752f), x);
-  r = _mm256_fnmadd_ps(k, _mm256_set1_ps(1.42860677e-6f), r);
-  constexpr float kTerms[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
-  __m256 sum = _mm256_set1_ps(1.0f / 5040);
-  for (const float term : kTerms) sum = _mm256_fmadd_ps(sum, r, _mm256_set1_ps(term));
-  // 2^k as two factors, so that results may be denormal, or infinite.
-  const __m256i whole = _mm256_cvtps_epi32(k);
-  const __m256i first = _mm256_srai_epi32(whole, 1), second = _mm256_sub_epi32(whole, first);
-  const auto power = [](__m256i e) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
-  };
-  return _mm256_mul_ps(_mm256_mul_ps(sum, power(first)), power(second));
-}
+// ---- rows
 
 // out[i] = f(a[i], b[i]); at the end the rest in a vector filled with zeros. b may be null for 1.
 template <class F>
@@ -89,7 +71,7 @@ inline void map(F f, const float* a, const float* b, float* out, int64_t n) {
 // x / (1 + e^-y)
 inline __m256 times_sigmoid(__m256 x, __m256 y) {
   const __m256 one = _mm256_set1_ps(1.0f);
-  return _mm256_div_ps(x, _mm256_add_ps(one, exp8(_mm256_sub_ps(_mm256_setzero_ps(), y))));
+  return _mm256_div_ps(x, _mm256_add_ps(one, exponential<Avx2>(_mm256_sub_ps(_mm256_setzero_ps(), y))));
 }
 
 void silu_mul(const float* gate, const float* up, float* out, int64_t n) {
@@ -118,52 +100,6 @@ void swiglu_clamped(const float* gate, const float* up, float* out, int64_t n, f
   map(swiglu, gate, up, out, n);
 }
 
-void softmax(float* x, int64_t n, float scale, float cap, const float* sink) {
-  constexpr float kInfinity = __builtin_inff();
-  float most = sink != nullptr ? *sink : -kInfinity;
-  __m256 largest = _mm256_set1_ps(most);
-  const __m256 factor = _mm256_set1_ps(scale);
-  int64_t i = 0;
-  if (cap > 0.0f) {
-    for (; i < n; ++i) {
-      x[i] *= scale;
-      if (x[i] != -kInfinity) x[i] = cap * __builtin_tanhf(x[i] / cap);
-      most = x[i] > most ? x[i] : most;
-    }
-  }
-  for (; i + 8 <= n; i += 8) {
-    const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), factor);
-    _mm256_storeu_ps(x + i, v);
-    largest = _mm256_max_ps(v, largest);  // in this order a NaN is passed over
-  }
-  for (; i < n; ++i) {
-    x[i] *= scale;
-    most = x[i] > most ? x[i] : most;
-  }
-  float lanes[8];
-  _mm256_storeu_ps(lanes, largest);
-  for (const float lane : lanes) most = lane > most ? lane : most;
-  if (most == -kInfinity) {  // nothing but -infinity (a NaN stays one)
-    for (i = 0; i < n; ++i) x[i] = x[i] == most ? 0.0f : x[i];
-    return;
-  }
-  const __m256 top = _mm256_set1_ps(most);
-  __m256 sums = _mm256_setzero_ps();
-  // What map() fills up with has 0 for its second operand, and is kept out of the sum.
-  const __m256 zero = _mm256_setzero_ps();
-  map(
-      [&](__m256 v, __m256 there) {
-        const __m256 e = _mm256_and_ps(exp8(_mm256_sub_ps(v, top)), _mm256_cmp_ps(there, zero, _CMP_NEQ_OQ));
-        sums = _mm256_add_ps(sums, e);
-        return e;
-      },
-      x, nullptr, x, n);
-  float sum = add_up(sums);
-  if (sink != nullptr) sum += __builtin_expf(*sink - most);
-  const __m256 inverse = _mm256_set1_ps(1.0f / sum);
-  map([inverse](__m256 v, __m256) { return _mm256_mul_ps(v, inverse); }, x, nullptr, x, n);
-}
-
 void rms_norm(const float* x, const float* weight, float* out, int64_t n, float eps) {
   __m256d low = _mm256_setzero_pd(), high = _mm256_setzero_pd();
   int64_t i = 0;
@@ -185,7 +121,6 @@ void rms_norm(const float* x, const float* weight, float* out, int64_t n, float 
 
 inline void fill_avx2_float(Kernels& table) {
   table.rms_norm = rms_norm;
-  table.softmax = softmax;
   table.silu_mul = silu_mul;
   table.gelu_tanh_mul = gelu_tanh_mul;
   table.swiglu_clamped = swiglu_clamped;

@@ -55,7 +55,7 @@ struct AttentionBlock {
   const float* keys;    // (head_dim, kAttentionKeys); zeros for keys that are not there
   const float* values;  // (kAttentionKeys, value_stride), of which value_dim are used; finite up to a whole vector
   int64_t head_dim, value_dim, value_stride;
-  float scale, soft_cap;  // as for softmax
+  float scale, soft_cap;  // a score is scale * (q · key), then soft_cap * tanh(score / soft_cap) if soft_cap > 0
 };
 
 // A query on its way through the blocks. It sees the keys [first, end) of this one; there may be none.
@@ -86,10 +86,6 @@ struct Kernels {
   void (*layer_norm)(const float* x, const float* weight, const float* bias, float* out, int64_t n,
                      float eps);
 
-  // In place: s = scale * x, capped to soft_cap * tanh(s / soft_cap) if soft_cap > 0; then exp(s - max) / sum.
-  // `sink`, where not null, is one more logit (not scaled, not capped) that takes its share of the sum and is
-  // dropped. An x of -infinity gives 0; where all are, everything is 0.
-  void (*softmax)(float* x, int64_t n, float scale, float soft_cap, const float* sink);
   // In place: cap * tanh(x / cap).
   void (*soft_cap)(float* x, int64_t n, float cap);
 

@@ -136,49 +136,6 @@ void swiglu_clamped(const float* gate, const float* up, float* out, int64_t n, f
   map(swiglu, gate, up, out, n);
 }
 
-void softmax(float* x, int64_t n, float scale, float cap, const float* sink) {
-  constexpr float kInfinity = __builtin_inff();
-  float most = sink != nullptr ? *sink : -kInfinity;
-  float32x4_t largest = vdupq_n_f32(most);
-  int64_t i = 0;
-  if (cap > 0.0f) {
-    for (; i < n; ++i) {
-      x[i] *= scale;
-      if (x[i] != -kInfinity) x[i] = cap * __builtin_tanhf(x[i] / cap);
-      most = x[i] > most ? x[i] : most;
-    }
-  }
-  for (; i + 4 <= n; i += 4) {
-    const float32x4_t v = vmulq_n_f32(vld1q_f32(x + i), scale);
-    vst1q_f32(x + i, v);
-    largest = vmaxnmq_f32(largest, v);  // a NaN is passed over
-  }
-  for (; i < n; ++i) {
-    x[i] *= scale;
-    most = x[i] > most ? x[i] : most;
-  }
-  const float in_vectors = vmaxnmvq_f32(largest);
-  most = in_vectors > most ? in_vectors : most;
-  if (most == -kInfinity) {  // nothing but -infinity (a NaN stays one)
-    for (i = 0; i < n; ++i) x[i] = x[i] == most ? 0.0f : x[i];
-    return;
-  }
-  const float32x4_t top = vdupq_n_f32(most);
-  float32x4_t sums = vdupq_n_f32(0.0f);
-  // What map() fills up with has 0 for its second operand, and is kept out of the sum.
-  map(
-      [&](float32x4_t v, float32x4_t there) {
-        const float32x4_t e = vbslq_f32(vceqzq_f32(there), vdupq_n_f32(0.0f), exp4(vsubq_f32(v, top)));
-        sums = vaddq_f32(sums, e);
-        return e;
-      },
-      x, nullptr, x, n);
-  float sum = vaddvq_f32(sums);
-  if (sink != nullptr) sum += __builtin_expf(*sink - most);
-  const float inverse = 1.0f / sum;
-  map([inverse](float32x4_t v, float32x4_t) { return vmulq_n_f32(v, inverse); }, x, nullptr, x, n);
-}
-
 void rms_norm(const float* x, const float* weight, float* out, int64_t n, float eps) {
   float64x2_t low = vdupq_n_f64(0.0), high = low;
   int64_t i = 0;
@@ -200,7 +157,6 @@ inline void fill_neon_float(Kernels& table) {
   table.mat[static_cast<uint32_t>(Type::F16)].multiply = multiply_rows<mat_f16, false>;
   table.mat[static_cast<uint32_t>(Type::BF16)].multiply = multiply_rows<mat_bf16, false>;
   table.rms_norm = rms_norm;
-  table.softmax = softmax;
   table.silu_mul = silu_mul;
   table.gelu_tanh_mul = gelu_tanh_mul;
   table.swiglu_clamped = swiglu_clamped;

@@ -116,7 +116,7 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
   }
 }
 
-// ---- norms and softmax: sums of a whole row in double, which costs little beside a matrix
+// ---- norms: sums of a whole row in double, which costs little beside a matrix
 
 void rms_norm(const float* x, const float* weight, float* out, int64_t n, float eps) {
   double squares = 0.0;
@@ -144,28 +144,6 @@ void layer_norm(const float* x, const float* weight, const float* bias, float* o
 
 void soft_cap(float* x, int64_t n, float cap) {
   for (int64_t i = 0; i < n; ++i) x[i] = cap * std::tanh(x[i] / cap);
-}
-
-void softmax(float* x, int64_t n, float scale, float cap, const float* sink) {
-  for (int64_t i = 0; i < n; ++i) x[i] *= scale;
-  if (cap > 0.0f) {
-    for (int64_t i = 0; i < n; ++i) {
-      if (x[i] != -std::numeric_limits<float>::infinity()) x[i] = cap * std::tanh(x[i] / cap);
-    }
-  }
-  float most = sink != nullptr ? *sink : -std::numeric_limits<float>::infinity();
-  for (int64_t i = 0; i < n; ++i) most = x[i] > most ? x[i] : most;
-  if (most == -std::numeric_limits<float>::infinity()) {  // nothing but -infinity (a NaN stays one)
-    for (int64_t i = 0; i < n; ++i) x[i] = x[i] == most ? 0.0f : x[i];
-    return;
-  }
-  double sum = sink != nullptr ? static_cast<double>(std::exp(*sink - most)) : 0.0;
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = std::exp(x[i] - most);
-    sum += static_cast<double>(x[i]);
-  }
-  const auto factor = static_cast<float>(1.0 / sum);
-  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
 }
 
 // ---- activation functions
@@ -274,7 +252,6 @@ void fill_scalar(Kernels& table) {
   table.quantize_act = quantize_act;
   table.rms_norm = rms_norm;
   table.layer_norm = layer_norm;
-  table.softmax = softmax;
   table.soft_cap = soft_cap;
   table.silu_mul = silu_mul;
   table.gelu_tanh_mul = gelu_tanh_mul;
