@@ -69,6 +69,8 @@ void read_olmo(const Keys& keys, Config& c) { c.qkv_clamp = keys.number_or("atte
 void read_olmo2(const Keys& keys, Config& c) {  // sliding ones are OLMo 3
   read_window(keys, c, 0, 4);
   if (c.window > 0) c.rope_base_local = keys.number_or("rope.freq_base_swa", c.rope_base, 1.0f, kAny);
+  // The first files of OLMo 3 have here what replaces YaRN's own factor, and not what is multiplied with it.
+  if (c.rope_scaling == RopeScaling::kYarn) c.rope_magnitude = keys.factor_or("rope.scaling.attn_factor", c.rope_magnitude);
 }
 
 void read_mpt(const Keys& keys, Config& c) {

@@ -182,12 +182,13 @@ def norms_behind() -> list[Case]:
     slide = {"attention.sliding_window": WINDOW, "attention.sliding_window_pattern": [k[0] == "s" for k in kinds]}
     layers = {"layer_types": kinds, "sliding_window": WINDOW}
     rope = {
-        "full_attention": YARN | {"rope_theta": 1e6},
+        "full_attention": YARN | {"rope_theta": 1e6, "attention_factor": 0.7},
         "sliding_attention": {"rope_type": "default", "rope_theta": 1e6},
     }
     olmo3 = hf_config(5, **layers) | {"rope_parameters": rope}
+    olmo3_keys = keys(5, base=1e6) | YARN_KEYS | slide | {"rope.scaling.attn_factor": 0.7}
     return [
-        Case("olmo3", causal("Olmo3"), olmo3, "olmo2", keys(5, base=1e6) | YARN_KEYS | slide, 5, parts(DIM, KV * HEAD)),
+        Case("olmo3", causal("Olmo3"), olmo3, "olmo2", olmo3_keys, 5, parts(DIM, KV * HEAD)),
         Case("exaone4", causal("Exaone4"), hf_config(5, **layers), "exaone4", keys(5) | slide, 5, parts(HEAD, HEAD)),
         Case(
             "exaone4-small",

@@ -187,6 +187,13 @@ def test_sizes_may_be_given_for_each_layer(library: Library, goldens: dict[str, 
         assert refused.value.kind == -5
 
 
+def test_the_old_key_of_linear_scaling_is_read(library: Library, goldens: dict[str, F32], tmp_path: Path) -> None:
+    case = CASES["llama-linear-rope"]
+    metadata = {key: value for key, value in case.metadata.items() if "scaling" not in key} | {"rope.scale_linear": 4.0}
+    path = write(tmp_path / "old.gguf", case.arch, metadata, case.tensors())
+    assert trial(library, path, goldens[case.name], case, "") <= F32_CACHE
+
+
 def test_windows_may_be_given_for_each_layer(library: Library, goldens: dict[str, F32], tmp_path: Path) -> None:
     case = CASES["gemma3"]
     pattern = "attention__sliding_window_pattern"
