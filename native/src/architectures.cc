@@ -70,7 +70,8 @@ void read_olmo2(const Keys& keys, Config& c) {  // sliding ones are OLMo 3
   read_window(keys, c, 0, 4);
   if (c.window > 0) c.rope_base_local = keys.number_or("rope.freq_base_swa", c.rope_base, 1.0f, kAny);
   // The first files of OLMo 3 have here what replaces YaRN's own factor, and not what is multiplied with it.
-  if (c.rope_scaling == RopeScaling::kYarn) c.rope_magnitude = keys.factor_or("rope.scaling.attn_factor", c.rope_magnitude);
+  if (c.rope_scaling != RopeScaling::kYarn) return;
+  c.rope_magnitude = keys.factor_or("rope.scaling.attn_factor", c.rope_magnitude);
 }
 
 void read_mpt(const Keys& keys, Config& c) {
@@ -195,7 +196,8 @@ constexpr Row kRows[] = {
     {"nemotron", {.norm = kLayer, .rope = kHalves, .activation = kReluSquared, .gated = false}},
 
     {"gpt2", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
-    {"starcoder", {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
+    {"starcoder",
+     {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .learned_positions = true}},
     {"mpt", {.norm = kLayer, .rope = kNoRope, .activation = kGeluErf, .gated = false}, read_mpt},
     {"bloom",
      {.norm = kLayer, .rope = kNoRope, .activation = kGeluTanh, .gated = false, .embd_norm = true},
@@ -222,7 +224,8 @@ std::string known_architectures() {
 Config read_config(const Gguf& file) {
   Config c;
   c.architecture = std::string(file.require_str("general.architecture"));
-  const Row* row = std::find_if(std::begin(kRows), std::end(kRows), [&](const Row& r) { return r.name == c.architecture; });
+  const auto named = [&](const Row& row) { return row.name == c.architecture; };
+  const Row* row = std::find_if(std::begin(kRows), std::end(kRows), named);
   if (row == std::end(kRows)) {
     fail(ErrorKind::kUnsupported, "the architecture \"%.60s\" is not known; known are %s", c.architecture.c_str(),
          known_architectures().c_str());

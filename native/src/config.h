@@ -1,4 +1,4 @@
-// What a model computes: Kind is the same for all models of an architecture, Config adds what the file says of this one.
+// What a model computes: Kind is the same for all models of an architecture, Config adds what its file says.
 #pragma once
 
 #include <algorithm>
@@ -69,10 +69,10 @@ struct Config : Kind {
   float qkv_clamp = 0.0f;        // queries, keys and values are held within ±this; 0: they are not
   float embedding_scale = 1.0f, residual_scale = 1.0f, logit_scale = 1.0f;
 
-  // Latent attention: keys and values are made of kv_rank numbers (0: they are not), queries of q_rank (0: of the input).
+  // Latent attention: keys and values are made of kv_rank numbers (0: they are not), queries of q_rank (0: of h).
   int64_t kv_rank = 0, q_rank = 0;
   int64_t latent_key_dim = 0, latent_value_dim = 0;  // of a head, when they are made
-  bool absorbs_latent = false;   // they are never made: heads look at the kv_rank numbers, through matrices of their own
+  bool absorbs_latent = false;   // they are never made: each head looks at the kv_rank numbers, through a matrix
 
   int64_t n_experts = 0, n_experts_used = 0, expert_ffn_dim = 0;
   int64_t shared_ffn_dim = 0;    // of the expert that every token takes; 0: there is none

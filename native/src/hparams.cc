@@ -32,8 +32,8 @@ float Keys::number_or(const char* key, float fallback, float least, float most) 
   const std::optional<float> value = file_.f32(full(key));
   if (!value) return fallback;
   if (!(*value >= least && *value <= most)) {
-    fail(ErrorKind::kInvalidModel, "%s is %g, and must be from %g to %g", full(key).c_str(), static_cast<double>(*value),
-         static_cast<double>(least), static_cast<double>(most));
+    fail(ErrorKind::kInvalidModel, "%s is %g, and must be from %g to %g", full(key).c_str(),
+         static_cast<double>(*value), static_cast<double>(least), static_cast<double>(most));
   }
   return *value;
 }
@@ -50,7 +50,7 @@ std::string Keys::text_or(const char* key, const char* fallback) const {
 
 namespace {
 
-// By how much cos and sin grow when the context is stretched by `factor` (Peng et al. 2023, with DeepSeek's multiplier).
+// By how much cos and sin grow when contexts are stretched by `factor` (Peng et al. 2023; DeepSeek has a multiplier).
 float yarn_growth(float factor, float multiplier = 1.0f) {
   return factor > 1.0f ? 1.0f + 0.1f * multiplier * std::log(factor) : 1.0f;
 }

@@ -44,8 +44,8 @@ class Keys {
 // Sizes, rope and experts.
 void read_common(const Keys& keys, Config& c);
 
-// The window of sliding layers (`fallback` where the file has none, 0: then none slides), and which ones slide: the file
-// says, or else in each group of `every` all but the last (every of 0: all do).
+// The window of sliding layers (`fallback` where the file has none, 0: then none slides), and which ones slide: the
+// file says, or else in each group of `every` all but the last (every of 0: all do).
 void read_window(const Keys& keys, Config& c, int64_t fallback, int64_t every);
 
 // ALiBi (Press et al. 2022): slopes from 2^(-most / n_heads) down to 2^-most, where n_heads is a power of two.

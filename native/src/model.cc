@@ -41,7 +41,9 @@ class Loader {
       }
       return out;
     }
-    if (!m_.file.tensor(name + ".0.weight")) fail(ErrorKind::kInvalidModel, "the model has no tensor %s", joint.c_str());
+    if (!m_.file.tensor(name + ".0.weight")) {
+      fail(ErrorKind::kInvalidModel, "the model has no tensor %s", joint.c_str());
+    }
     for (int64_t i = 0; i < n; ++i) {
       out.each.push_back(matrix(name + "." + std::to_string(i), rows, cols));
       if (out.each.back().type == out.each[0].type) continue;
@@ -289,7 +291,8 @@ std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
   w.rope_factors_long = load.vector("rope_factors_long.weight", c.rope_dim / 2);
   w.rope_factors_short = load.vector("rope_factors_short.weight", c.rope_dim / 2);
   if (!w.rope_factors_long != !w.rope_factors_short) {
-    fail(ErrorKind::kInvalidModel, "the model has no tensor rope_factors_%s.weight", w.rope_factors_long ? "short" : "long");
+    fail(ErrorKind::kInvalidModel, "the model has no tensor rope_factors_%s.weight",
+         w.rope_factors_long ? "short" : "long");
   }
   load.expect_all_taken();
   return model;

@@ -1,6 +1,6 @@
 // A model as the forward pass sees it: Config (config.h) says what is computed, Weights hold what it is computed with.
-// This is the map of the engine: every array stands here with its shape. Matrices are (rows, cols), row-major, in the file's own
-// format; a product is out(rows) = matrix(rows, cols) · in(cols).
+// This is the map of the engine: every array stands here with its shape. Matrices are (rows, cols), row-major, in the
+// file's own format; a product is out(rows) = matrix(rows, cols) · in(cols).
 #pragma once
 
 #include <cstdint>
