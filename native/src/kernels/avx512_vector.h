@@ -22,8 +22,10 @@ struct Avx512 {
 #if defined(__AVX512VNNI__)
   static constexpr bool kSignedDot = false;  // weights are unsigned in the dot product
   static constexpr int together(int) { return 0; }
+  static constexpr int kFew = 8;  // tokens: 8 vectors of weights stay in registers beside sums and totals
 #else
   static constexpr bool kSignedDot = true;
+  static constexpr int kFew = 1;  // more would fit, and take longer to compile than these machines are worth
   // Products of pairs must stay within 16 bits, and of weights up to kMax so many of them may be added before they are
   // widened: 1, 2, 4 or 8.
   static constexpr int together(int max) {
@@ -32,7 +34,6 @@ struct Avx512 {
   }
 #endif
   static constexpr int kTile = 12;           // tokens: 12 sums, 12 totals, weights and what is in between: 32 registers
-  static constexpr int kFew = 8;             // tokens: 8 vectors of weights stay in registers beside sums and totals
 
   static constexpr int kQueries = 6;  // that attend together: four sums each
 

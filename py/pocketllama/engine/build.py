@@ -131,7 +131,7 @@ def _build_in(place: Path, report: Report) -> None:
         done = Path(folder) / "done"
         done.mkdir()
         compiler = find_compiler(Path(folder))
-        time = "a minute" if _is_zig(compiler) else "half a minute"
+        time = "two minutes" if _is_zig(compiler) else "a minute"
         report(f"building the engine with {_short(compiler)} (once, about {time})")
         link(compiler, compile_all(compiler, Path(folder), report), done / library_name())
         _check(done / library_name())

@@ -97,7 +97,7 @@ def test_after_a_failure_and_a_killed_build_comes_a_good_one(compiler: Compiler,
     path = build.build(said.append)
     assert path == build.find() == native.find_own() and native_folder() == ["PLACE"]
     assert (build.failure(), build.how()) == (None, "built here by fake 1.0")
-    assert said[0] == "building the engine with c++ (once, about half a minute)"
+    assert said[0] == "building the engine with c++ (once, about a minute)"
     assert build.build(said.append) == path and said[-1].endswith(" files")
 
 
