@@ -22,7 +22,11 @@ struct Avx512 {
 #if defined(__AVX512VNNI__)
   static constexpr bool kSignedDot = false;  // weights are unsigned in the dot product
   static constexpr int together(int) { return 0; }
+#if defined(POCKETLLAMA_FEWER_KERNELS)
+  static constexpr int kFew = 2;
+#else
   static constexpr int kFew = 8;  // tokens: 8 vectors of weights stay in registers beside sums and totals
+#endif
 #else
   static constexpr bool kSignedDot = true;
   static constexpr int kFew = 1;  // more would fit, and take longer to compile than these machines are worth
@@ -33,7 +37,11 @@ struct Avx512 {
     return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   }
 #endif
-  static constexpr int kTile = 12;           // tokens: 12 sums, 12 totals, weights and what is in between: 32 registers
+#if defined(POCKETLLAMA_FEWER_KERNELS)  // under sanitizers, where compiling them all takes minutes
+  static constexpr int kTile = 3;
+#else
+  static constexpr int kTile = 12;  // tokens: 12 sums, 12 totals, weights and what is in between: 32 registers
+#endif
 
   static constexpr int kQueries = 6;  // that attend together: four sums each
 
