@@ -105,10 +105,10 @@ struct Evaluated {
 void evaluate(pl::Engine& engine, std::string_view input, uint64_t random) {
   const auto last = static_cast<int32_t>(engine.n_vocab() - 1);
   // Two texts in one batch, and one of them goes on.
-  const pl::Item batch[] = {{0, 0, 0, false}, {last, 0, 1, true}, {last / 2, 1, 0, true}};
+  const pl::Item batch[] = {{0, 0, 0}, {last, 0, 1, pl::Wants::kLogits}, {last / 2, 1, 0, pl::Wants::kLogits}};
   engine.eval(batch, nullptr);
   if (engine.logits().size() != 2 * static_cast<size_t>(engine.n_vocab())) std::abort();
-  const pl::Item next[] = {{last / 3, 0, 2, true}};
+  const pl::Item next[] = {{last / 3, 0, 2, pl::Wants::kLogits}};
   engine.eval(next, nullptr);
   evaluated.add(input, random);
   const int32_t history[] = {0, last};
