@@ -1,0 +1,38 @@
+"""The commands. One verb is one function that calls one part of the library; `VERBS` is what `--help` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from .. import output
+from ..argv import Command, Verb, parse, usage
+from . import bench, convert, house, models, run
+
+# In the order of the help: what one does with a model, with models, with files, and with the program.
+VERBS: dict[str, Verb] = {**run.VERBS, **models.VERBS, **convert.VERBS, **bench.VERBS, **house.VERBS}
+
+
+def overview() -> str:
+    """What `pocketllama --help` prints."""
+    width = max(map(len, VERBS))
+    lines = ["pocketllama: run language models on this computer", "", 'Usage: pocketllama "PROMPT"', ""]
+    lines += ["       pocketllama COMMAND [OPTIONS]", "", "Commands:"]
+    lines += [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    lines += ["", "Examples:", *(f"  {e}" for e in VERBS["run"].examples)]
+    lines += ["", "pocketllama COMMAND --help tells more about one. Exit codes: docs/cli.md.", ""]
+    return "\n".join(lines)
+
+
+def execute(argv: Sequence[str]) -> None:
+    """Do what a command line says. Errors and SystemExit are the caller's."""
+    command: Command = parse(argv, VERBS, "run")
+    if command.wants_help:
+        output.write(overview() if command.verb is None else usage(command.verb, VERBS[command.verb]))
+        return
+    import fire  # not before it is needed: --help answers without it
+
+    verb = VERBS[str(command.verb)]
+    # Every value arrives as the JSON that for_fire wrote, so that none is guessed at.
+    function = fire.decorators.SetParseFn(json.loads)(verb.call)
+    fire.Fire({str(command.verb): function}, command=command.for_fire(), name="pocketllama")

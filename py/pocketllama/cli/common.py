@@ -1,0 +1,53 @@
+"""What several commands share: the options, how a model is loaded, how a prompt is read."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from .. import output
+from ..argv import Option
+from ..errors import UsageError
+
+MODEL = Option("model", ("-m", "--model"), str, "a name, hf:owner/repo[:quant], a URL or a path (tales)", "MODEL")
+CTX = Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N")
+THREADS = Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N")
+LOADING = (
+    Option("kv_type", ("--kv-type",), str, "what the cache holds: f16, f32, or q8_0 for half the memory (f16)", "TYPE"),
+    Option("no_mmap", ("--no-mmap",), bool, "read the file into memory: it may then change, or its disk go away"),
+)
+JSON = Option("as_json", ("--json",), bool, "print one JSON object")
+NAMES = """
+MODEL is one of
+  tales                       the small story-teller that comes with pocketllama
+  an alias                    pocketllama list --known shows them
+  hf:owner/repo[:quant|file]  from the Hugging Face hub, such as hf:TheBloke/Llama-2-7B-GGUF:Q4_K_M
+  https://…/model.gguf        any server
+  a path                      ./model.gguf
+"""
+
+
+def read_prompt(prompt: str | None) -> str:
+    """`-`, or nothing with something piped in, reads standard input; the newline that ends it is not part of it."""
+    if prompt not in (None, "-"):
+        return str(prompt)
+    if prompt is None and sys.stdin.isatty():
+        raise UsageError("pocketllama run needs a PROMPT.", remedy='Try: pocketllama run "Once upon a time"')
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise UsageError(f"Standard input is not UTF-8: {e.reason} at byte {e.start}.") from e
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def load(model: str, **options: Any) -> Any:
+    from ..engine import LLM
+    from ..models import progress
+
+    with progress.bar() as show:
+        return LLM.from_pretrained(model, progress=show, **{k: v for k, v in options.items() if v is not None})
+
+
+def print_json(value: Any) -> None:
+    output.write(json.dumps(value, ensure_ascii=False, indent=None) + "\n")
