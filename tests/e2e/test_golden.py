@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +49,3 @@ def test_four_ways_give_one_text(golden: dict[str, Any], tmp_path: Path) -> None
         raw = runner.call("complete", prompt=prompt, max_tokens=n, temperature=0)["text"]
 
     assert [command_line, javascript, python, client_text, raw] == [text] * 5
-
-
-def test_the_wheel_holds_everything(golden: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("scikit_build_core", reason="scikit-build-core is not installed")
-    build = f"from scikit_build_core.build import build_wheel; build_wheel({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", build], cwd=REPO, check=True, capture_output=True, timeout=PATIENCE)
-    (wheel,) = tmp_path.glob("*.whl")
-    site = tmp_path / "site"
-    shutil.unpack_archive(wheel, site, format="zip")
-    script = tmp_path / "story.mjs"
-    script.write_text(SCRIPT % ('"pocketllama"', json.dumps(golden["prompt"]), golden["max_tokens"]))
-    others = [p for p in sys.path if p and Path(p) != REPO / "py" and Path(p) != REPO]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *others])}
-    command = [sys.executable, "-m", "pocketllama", "js", str(script)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=env, timeout=PATIENCE, check=True)
-    assert "".join(json.loads(done.stdout)) == golden["text"]

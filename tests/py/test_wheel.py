@@ -38,6 +38,16 @@ def make(out: Path, **env: str) -> Path:
     return wheel
 
 
+STORY = """
+import { load } from "pocketllama";
+const llm = await load("tales");
+const pieces = [];
+for await (const piece of llm.complete(%s, { maxTokens: %d, temperature: 0 })) pieces.push(piece);
+process.stdout.write(JSON.stringify(pieces));
+await llm.close();
+"""
+
+
 def unpacked(wheel: Path, folder: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -77,3 +87,7 @@ def test_without_a_compiler_the_wheel_is_one_that_runs(tmp_path: Path, golden: d
     done = run(tmp_path / "site", "run", golden["prompt"], "-n", str(golden["max_tokens"]), "--temp", "0")
     assert (done.stdout, done.stderr) == (golden["text"] + "\n", "")
     assert "where there is a C++ compiler" in run(tmp_path / "site", "doctor").stdout
+    script = tmp_path / "story.mjs"
+    script.write_text(STORY % (json.dumps(golden["prompt"]), golden["max_tokens"]))
+    done = run(tmp_path / "site", "js", str(script))
+    assert "".join(json.loads(done.stdout)) == golden["text"], done.stderr
