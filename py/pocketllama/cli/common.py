@@ -13,6 +13,29 @@ from ..errors import UsageError
 MODEL = Option("model", ("-m", "--model"), str, "a name, hf:owner/repo[:quant], a URL or a path (tales)", "MODEL")
 CTX = Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N")
 THREADS = Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N")
+# How the next token is chosen, in the order in which it is done. Names and defaults are engine.Sampling's.
+SAMPLING = (
+    Option("max_tokens", ("-n", "--max-tokens"), int, "the most new tokens (256)", "N"),
+    Option("temperature", ("--temp", "--temperature"), float, "0: the likeliest text, 1: variety (0.8)", "T"),
+    Option("top_k", ("--top-k",), int, "choose among the K likeliest tokens; 0 for all (40)", "K"),
+    Option("top_p", ("--top-p",), float, "… that together have probability P (0.95)", "P"),
+    Option("min_p", ("--min-p",), float, "… that are at least P times as likely as the likeliest (0)", "P"),
+    Option("typical_p", ("--typical-p",), float, "locally typical sampling; 1: off (1)", "P"),
+    Option("repetition_penalty", ("--repetition-penalty",), float, "1 for none (1.1)", "X"),
+    Option("last_n_tokens", ("--last-n-tokens",), int, "what penalties look at; -1: the whole context (64)", "N"),
+    Option("frequency_penalty", ("--frequency-penalty",), float, "for each time that a token was there (0)", "X"),
+    Option("presence_penalty", ("--presence-penalty",), float, "… once, if it was (0)", "X"),
+    Option("dry_multiplier", ("--dry-multiplier",), float, "penalty for going on with a repetition; 0: off (0)", "X"),
+    Option("xtc_probability", ("--xtc-probability",), float, "how often the likeliest tokens are left out (0)", "P"),
+    Option("mirostat", ("--mirostat",), int, "2: keep the surprise near --mirostat-tau (0)", "0|2"),
+    Option("mirostat_tau", ("--mirostat-tau",), float, "… in bits (5)", "X"),
+    Option("seed", ("--seed",), int, "one seed, one text; -1 for a new one each time (-1)", "S"),
+    Option("stop", ("--stop",), list, "end before this text; may be given several times", "TEXT"),
+)
+SHIFTING = (
+    Option("context_shift", ("--context-shift",), bool, "a full context forgets its older half, and goes on"),
+    Option("keep", ("--keep",), int, "… but not the first N tokens of it (4)", "N"),
+)
 LOADING = (
     Option("kv_type", ("--kv-type",), str, "what the cache holds: f16, f32, or q8_0 for half the memory (f16)", "TYPE"),
     Option("no_mmap", ("--no-mmap",), bool, "read the file into memory: it may then change, or its disk go away"),

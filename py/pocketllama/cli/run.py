@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import output
 from ..argv import Option, Verb
-from .common import CTX, JSON, LOADING, MODEL, NAMES, THREADS, load, print_json, read_prompt
+from .common import CTX, JSON, LOADING, MODEL, NAMES, SAMPLING, SHIFTING, THREADS, load, print_json, read_prompt
 
 
 def run(
@@ -103,16 +103,9 @@ VERBS: dict[str, Verb] = {
         1,
         (
             MODEL,
-            Option("max_tokens", ("-n", "--max-tokens"), int, "the most new tokens (256)", "N"),
-            Option("temperature", ("--temp", "--temperature"), float, "0: the likeliest text, 1: variety (0.8)", "T"),
-            Option("top_k", ("--top-k",), int, "choose among the K likeliest tokens; 0 for all (40)", "K"),
-            Option("top_p", ("--top-p",), float, "… that together have probability P (0.95)", "P"),
-            Option("repetition_penalty", ("--repetition-penalty",), float, "1 for none (1.1)", "X"),
-            Option("seed", ("--seed",), int, "one seed, one text; -1 for a new one each time (-1)", "S"),
-            Option("stop", ("--stop",), list, "end before this text; may be given several times", "TEXT"),
+            *SAMPLING,
             CTX,
-            Option("context_shift", ("--context-shift",), bool, "a full context forgets its older half, and goes on"),
-            Option("keep", ("--keep",), int, "… but not the first N tokens of it (4)", "N"),
+            *SHIFTING,
             THREADS,
             *LOADING,
             Option("model_type", ("--model-type",), str, "for GGML files of 2023: llama, gptj, gpt2, …", "TYPE"),
