@@ -6,11 +6,12 @@ process. So every GGUF passes through our own reader first, and what the library
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import gguf
+from ..chat import Facts
 from ..errors import ModelInvalid, ModelNotFound, OutOfMemory
 from ..units import available_memory, human_size
 from . import build
@@ -37,6 +38,7 @@ class ModelFile:
     architecture: str
     trained_context: int  # tokens; 0 where the file does not say
     kv_bytes_per_token: int
+    chat: Facts = field(default_factory=Facts)  # what it says about conversations
 
     def context_length(self, asked: int) -> int:
         """The context to use: `asked` if positive, else what the model was trained for, up to DEFAULT_CONTEXT."""
@@ -65,7 +67,7 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
         raise ModelInvalid(f"{path} cannot be read: {e.strerror}.") from e
     if magic != b"GGUF":
         if model_type:
-            return ModelFile(path, None, model_type, 0, 0)
+            return ModelFile(path, None, model_type, 0, 0, Facts(name=path.stem))
         raise ModelInvalid(
             f"{path} is not a GGUF file (it begins with {magic!r}).",
             remedy="A GGML file of 2023 needs its model type: model_type='llama' (--model-type llama).",
@@ -87,7 +89,8 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
         key = size("attention.key_length", size("embedding_length") // heads)
         width = key + size("attention.value_length", key)
         kv = size("block_count") * size("attention.head_count_kv", heads) * width * _KV_BYTES
-        return ModelFile(path, Vocab.from_metadata(meta), architecture, size("context_length"), max(1, kv))
+        vocab, facts = Vocab.from_metadata(meta), Facts.from_metadata(meta, path.stem)
+        return ModelFile(path, vocab, architecture, size("context_length"), max(1, kv), facts)
 
 
 def check_architecture(name: str, architecture: str, library: Library) -> None:

@@ -17,6 +17,7 @@ from . import bundled, cpu, files, native, own
 from .backend import Backend
 from .batch import Batch, complete_all
 from .cancel import flag_of
+from .conversation import Conversations
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
@@ -25,7 +26,7 @@ from .turn import Turn
 MAX_SEQS = 1024
 
 
-class LLM(StockLLM):  # type: ignore[misc]  # ctransformers is untyped
+class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     """A language model on this machine.
 
     >>> with LLM.from_pretrained("tales") as llm:

@@ -1,0 +1,17 @@
+"""Conversations: rendering them as the text that a model was trained on. It knows text and tokens' names, no weights.
+
+    template = choose(facts)                       the model's own, or one that fits
+    prompt = template.render(messages, tools)      prompt.text, and who wrote which part of it
+    prompt.tokens(facts, encode, bos)              control tokens from the template's own words alone
+
+Importing this costs nothing: Jinja comes with the first rendering.
+"""
+
+from __future__ import annotations
+
+from .facts import Facts
+from .messages import check_messages, check_tools
+from .prompt import Prompt
+from .templates import NAMES, Template, builtin, choose
+
+__all__ = ["NAMES", "Facts", "Prompt", "Template", "builtin", "check_messages", "check_tools", "choose"]

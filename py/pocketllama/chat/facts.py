@@ -1,0 +1,70 @@
+"""What a model's file says about conversations: its templates, its name, and the names of its control tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+_UNKNOWN, _CONTROL = 2, 3  # tokenizer.ggml.token_type
+_KEY = "tokenizer.chat_template"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`templates` are Jinja sources, "" the main one and others by their names ("tool_use"); `specials` are the control
+    tokens by name; `bos`, `eos` and the like are the names that templates know them by."""
+
+    name: str = ""
+    templates: Mapping[str, str] = field(default_factory=dict)
+    specials: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)  # "bos_token" → "<s>"
+    space_after_specials: bool = False  # white space behind a control token's name belongs to it (Phi-3)
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any], fallback_name: str = "") -> Facts:
+        """From a GGUF's metadata, of which nothing is trusted to be what it should be."""
+        names = metadata.get("tokenizer.ggml.tokens")
+        types = metadata.get("tokenizer.ggml.token_type")
+        names = names if isinstance(names, list) else []
+        types = types if isinstance(types, list) else []
+        tokens: dict[str, str] = {}
+        specials: dict[str, int] = {}
+        for key, name in (
+            ("bos", "bos_token"),
+            ("eos", "eos_token"),
+            ("unknown", "unk_token"),
+            ("padding", "pad_token"),
+            ("seperator", "sep_token"),  # spelled so in the format
+            ("separator", "sep_token"),
+        ):
+            i = metadata.get(f"tokenizer.ggml.{key}_token_id")
+            if isinstance(i, int) and 0 <= i < len(names) and isinstance(names[i], str):
+                tokens[name] = names[i]
+                if not types and names[i]:
+                    specials[names[i]] = i
+        specials.update((n, i) for i, (n, t) in enumerate(zip(names, types, strict=False)) if t in _SPECIAL and n)
+        templates = {
+            key.removeprefix(_KEY).removeprefix("."): value
+            for key, value in metadata.items()
+            if (key == _KEY or key.startswith(f"{_KEY}.")) and isinstance(value, str) and value
+        }
+        architecture = metadata.get("general.architecture")
+        return cls(
+            name=f"{metadata.get('general.name', '')} {metadata.get('general.basename', '')} {fallback_name}",
+            templates=templates,
+            specials=specials,
+            tokens=tokens,
+            space_after_specials=metadata.get("tokenizer.ggml.model") == "llama" and architecture in ("phi3", "phimoe"),
+        )
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """Finds the names of control tokens, of several at one place the longest; None where there are none."""
+        names = sorted(self.specials, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, names))) if names else None
+
+
+_SPECIAL = (_UNKNOWN, _CONTROL)

@@ -1,0 +1,52 @@
+"""`Prompt`: a rendered conversation, and its tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .facts import Facts
+from .marked import Spans
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text that a template made of a conversation; `spans` are the characters that the template itself wrote."""
+
+    text: str
+    spans: Spans = ()
+
+    def tokens(self, facts: Facts, encode: Callable[[str], list[int]], bos: int | None = None) -> list[int]:
+        """The token ids. `encode` gives those of a text in which no name stands for a control token.
+
+        A control token comes only from a name that lies wholly in what the template wrote: no message, and no
+        two messages side by side, can make one (but the words of a name that a vocabulary has as an ordinary token are
+        that token, as in any text). `bos` is put in front where the model's texts begin with it and the template
+        has not written it.
+        """
+        ids: list[int] = []
+        at = 0
+        for start, end, token in self._specials(facts):
+            if start > at:
+                ids += encode(self.text[at:start])
+            ids.append(token)
+            at = end
+            if facts.space_after_specials and token in _taking_space(facts):
+                at += len(self.text) - at - len(self.text[at:].lstrip())
+        if at < len(self.text):
+            ids += encode(self.text[at:])
+        return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+
+    def _specials(self, facts: Facts) -> list[tuple[int, int, int]]:
+        if facts.pattern is None:
+            return []
+        return [
+            (match.start(), match.end(), facts.specials[match[0]])
+            for start, end in self.spans
+            for match in facts.pattern.finditer(self.text, start, end)
+        ]
+
+
+def _taking_space(facts: Facts) -> set[int]:
+    plain = {facts.tokens.get("unk_token"), facts.tokens.get("bos_token"), "<|endoftext|>"}
+    return {i for name, i in facts.specials.items() if name not in plain}
