@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"gguf", "argv", "node"},
     {"models", "convert", "chat"},
     {"engine"},
-    {"rpc", "client", "doctor", "bench"},
+    {"rpc", "client", "doctor", "bench", "serve"},
     {"cli"},
     {"__main__", ""},
 ]

@@ -63,11 +63,12 @@ def test_every_source_is_syntax_that_this_node_knows(program: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_types() -> None:
+@pytest.mark.parametrize("project", ["tests/js", "tests/page"])
+def test_types(project: str) -> None:
     tsc = REPO / "node_modules" / "typescript" / "bin" / "tsc"
     if not tsc.is_file() or SYSTEM is None:
         pytest.skip("typescript is not installed: npm ci")
-    done = run_node(SYSTEM, tsc, "-p", REPO / "tests" / "js")
+    done = run_node(SYSTEM, tsc, "-p", REPO / project)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -83,7 +83,10 @@ def test_without_a_compiler_the_wheel_is_one_that_runs(tmp_path: Path, golden: d
         pytest.skip("scikit-build-core would fetch cmake")
     wheel = make(tmp_path, CXX="/nonexistent/c++")
     assert wheel.name.endswith("-py3-none-any.whl")
-    assert not {name for name in unpacked(wheel, tmp_path / "site") if name.startswith("pocketllama/lib")}
+    names = unpacked(wheel, tmp_path / "site")
+    assert not {name for name in names if name.startswith("pocketllama/lib")}
+    page = REPO / "py" / "pocketllama" / "serve" / "static"
+    assert {f"pocketllama/serve/static/{p.relative_to(page)}" for p in page.rglob("*") if p.is_file()} <= names
     done = run(tmp_path / "site", "run", golden["prompt"], "-n", str(golden["max_tokens"]), "--temp", "0")
     assert (done.stdout, done.stderr) == (golden["text"] + "\n", "")
     assert "where there is a C++ compiler" in run(tmp_path / "site", "doctor").stdout
