@@ -5,8 +5,9 @@ import { camel, checkOptions } from "./names.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
-const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap"];
+const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap", "template"];
 const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "signal"];
+const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "schema", "template", "templateVariables", "overflow"];
 
 /**
  * Start a runner for a model and wait until the model is on this machine; a remote one is fetched.
@@ -67,16 +68,41 @@ export class Llm {
   complete(prompt, options = {}) {
     if (typeof prompt !== "string") throw new TypeError(`complete() takes a prompt, not ${describe(prompt)}.`);
     checkOptions("complete", options, COMPLETE_OPTIONS);
-    const { maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep, signal } = options;
-    // What is undefined is left out by JSON, and the runner's default holds.
-    const params = {
-      prompt, model: this.model, max_tokens: maxTokens, temperature, top_k: topK, top_p: topP,
+    return this.#completion("complete", { prompt, ...this.#sampling(options) }, options.signal);
+  }
+
+  /**
+   * Answer a conversation. The request is sent when the completion is first read.
+   * @param {import("./index.cjs").Message[]} messages
+   * @param {import("./index.cjs").ChatOptions} [options]
+   */
+  chat(messages, options = {}) {
+    if (!Array.isArray(messages)) throw new TypeError(`chat() takes an array of messages, not ${describe(messages)}.`);
+    checkOptions("chat", options, CHAT_OPTIONS);
+    const { tools, schema, template, templateVariables, overflow } = options;
+    const more = { tools, schema, template, template_variables: templateVariables, overflow };
+    // As they are now: a conversation that goes on must not change a request that waits.
+    return this.#completion("chat", { messages: structuredClone(messages), ...this.#sampling(options), ...more }, options.signal);
+  }
+
+  /** What is undefined is left out by JSON, and the runner's default holds. @param {import("./index.cjs").CompleteOptions} options */
+  #sampling({ maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep }) {
+    return {
+      model: this.model, max_tokens: maxTokens, temperature, top_k: topK, top_p: topP,
       repetition_penalty: repetitionPenalty, last_n_tokens: lastNTokens, seed, stop: typeof stop === "string" ? [stop] : stop,
       context_shift: contextShift, keep,
     };
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} params
+   * @param {AbortSignal} [signal]
+   */
+  #completion(method, params, signal) {
     return new Completion(async (stream, onProgress) => {
       const runner = await this.#ready(signal);
-      return runner.request("complete", { ...params, stream }, { onProgress, signal });
+      return runner.request(method, { ...params, stream }, { onProgress, signal });
     }, signal);
   }
 
@@ -163,10 +189,10 @@ export class Llm {
   }
 
   async #start() {
-    const { onSetup, onStderr, cwd, contextLength, kvType, mmap } = this.#options;
+    const { onSetup, onStderr, cwd, contextLength, kvType, mmap, template } = this.#options;
     const loading = [
       ...(contextLength === undefined ? [] : [`--ctx=${contextLength}`]), ...(kvType === undefined ? [] : [`--kv-type=${kvType}`]),
-      ...(mmap === false ? ["--no-mmap"] : []),
+      ...(mmap === false ? ["--no-mmap"] : []), ...(template === undefined ? [] : [`--template=${template}`]),
     ];
     const { runnerCommand } = await import("./command.js");
     const { command, env } = await runnerCommand(this.#options, { onSetup, signal: this.#closing.signal });

@@ -26,8 +26,9 @@ export class Completion {
    */
   async result() {
     this.#answer ??= this.#open(false).then(({ answer }) => answer);
-    const { text, finish_reason, usage, timings, model } = await this.#answer;
-    return { text, finishReason: finish_reason, usage: camel(usage), timings: camel(timings), model };
+    const { text, finish_reason, usage, timings, model, message, forgotten } = await this.#answer;
+    const chatted = message === undefined ? {} : { message, forgotten };
+    return { text, finishReason: finish_reason, usage: camel(usage), timings: camel(timings), model, ...chatted };
   }
 
   /** The whole text. */

@@ -32,6 +32,8 @@ export interface LoadOptions {
   kvType?: "f16" | "f32" | "q8_0";
   /** false: read the file into memory, so that it may change. */
   mmap?: boolean;
+  /** The chat template in place of the model's own: a built-in one's name ("chatml") or a Jinja file. */
+  template?: string;
   /** Aborts the loading. It has no part in what follows. */
   signal?: AbortSignal;
 }
@@ -62,6 +64,39 @@ export interface CompleteOptions {
   signal?: AbortSignal;
 }
 
+/** One message of a conversation, as OpenAI has it. Further members are passed to the model's chat template. */
+export interface Message {
+  role: "system" | "user" | "assistant" | "tool" | (string & {});
+  content?: string | { type: "text"; text: string }[] | null;
+  /** What an assistant called; `arguments` may be an object, or its JSON. */
+  tool_calls?: { id?: string; type?: "function"; function: { name: string; arguments: string | Record<string, unknown> } }[];
+  [member: string]: unknown;
+}
+
+/** A function that a model may call. What it makes of them is its template's business. */
+export interface Tool {
+  type: "function";
+  function: { name: string; description?: string; parameters?: Record<string, unknown> };
+}
+
+export interface ChatOptions extends CompleteOptions {
+  /** Functions that the model is told of. */
+  tools?: Tool[];
+  /** A JSON schema that the answer follows, token by token. */
+  schema?: Record<string, unknown>;
+  /** A built-in chat template in place of the model's own: alpaca, vicuna, llama-2, llama-3, chatml, mistral, gemma, phi-3, zephyr. */
+  template?: string;
+  /** Variables for the template, such as { enable_thinking: false }. */
+  templateVariables?: Record<string, unknown>;
+  /** What happens where the conversation does not fit the context: an error, or the oldest messages are left out. */
+  overflow?: "error" | "forget";
+}
+
+export interface SessionOptions extends ChatOptions {
+  /** What the model is told before the conversation. */
+  system?: string;
+}
+
 export interface TokenizeOptions {
   /** Begin with the beginning-of-sequence token. */
   bos?: boolean;
@@ -85,6 +120,10 @@ export interface CompletionResult {
   /** As in docs/protocol.md, with camelCase names; what ends in Ms is in milliseconds. */
   timings: Record<string, number>;
   model: string;
+  /** Of a chat: the answer as the conversation's next message. */
+  message?: Message;
+  /** Of a chat with overflow "forget": how many messages were left out. */
+  forgotten?: number;
 }
 
 /**
@@ -108,6 +147,8 @@ export interface Llm {
   /** The process id of the runner. */
   readonly pid: number | undefined;
   complete(prompt: string, options?: CompleteOptions): Completion;
+  /** The answer to a conversation. What the runner's cache holds of it is not evaluated again. */
+  chat(messages: Message[], options?: ChatOptions): Completion;
   tokenize(text: string, options?: TokenizeOptions): Promise<number[]>;
   detokenize(tokens: number[]): Promise<string>;
   embed(input: string | number[], options?: EmbedOptions): Promise<number[]>;
@@ -125,6 +166,31 @@ export interface Llm {
  * is not on this machine is fetched. The first call ever also makes the private Python environment.
  */
 export function load(model?: string, options?: LoadOptions): Promise<Llm>;
+
+/**
+ * A conversation with a model: it keeps the messages, and each turn evaluates only what is new.
+ * If a turn fails, neither its message nor an answer is kept.
+ */
+export class Session {
+  constructor(llm: Llm, options?: SessionOptions);
+  readonly llm: Llm;
+  /** What holds for every turn. */
+  options: ChatOptions;
+  /** The whole conversation; it may be read and changed between two turns. */
+  messages: Message[];
+  /** What the model is told before the conversation. */
+  system: string | undefined;
+  /** The answer to one more message of the user's, or to a whole message, such as a tool's. */
+  say(content: string | Message, options?: ChatOptions): Completion;
+  /** Another answer in place of the last. */
+  retry(options?: ChatOptions): Completion;
+  /** Begin anew, with the same system. */
+  reset(): void;
+  /** Write the conversation to a JSON file, which Python and `pocketllama chat` read too. */
+  save(path: string): Promise<void>;
+  /** A conversation that was saved, to go on; `options` come before the saved ones. */
+  static load(path: string, llm: Llm, options?: ChatOptions): Promise<Session>;
+}
 
 /** What goes wrong, with its cause and, where there is one, the remedy. */
 export class PocketllamaError extends Error {

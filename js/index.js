@@ -1,2 +1,3 @@
 export { load } from "./client.js";
+export { Session } from "./session.cjs";
 export { PocketllamaError } from "./errors.cjs";

@@ -79,7 +79,7 @@ def test_one_version() -> None:
 
 
 def test_the_public_names() -> None:
-    assert pocketllama.__all__ == ["LLM", "Client", "Tokenizer", "__version__", "errors", "lib"]
+    assert pocketllama.__all__ == ["LLM", "Client", "Session", "Tokenizer", "__version__", "errors", "lib"]
     for name in pocketllama.__all__:
         assert getattr(pocketllama, name) is not None
     with pytest.raises(AttributeError):

@@ -4,7 +4,8 @@
 >>> with LLM.from_pretrained("tales") as llm:
 ...     print(llm("Once upon a time"))
 
-`LLM` runs a model in this process. `Client` runs it in another, over JSON-RPC. `Tokenizer` needs only a vocabulary.
+`LLM` runs a model in this process. `Client` runs it in another, over JSON-RPC. `Session` is a conversation with either.
+`Tokenizer` needs only a vocabulary.
 `errors` has every exception.
 """
 
@@ -16,11 +17,12 @@ from . import errors
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .chat import Session
     from .client import Client
     from .engine import LLM
     from .engine.tokenizer import Tokenizer
 
-__all__ = ["LLM", "Client", "Tokenizer", "__version__", "errors", "lib"]
+__all__ = ["LLM", "Client", "Session", "Tokenizer", "__version__", "errors", "lib"]
 
 
 def lib() -> str:
@@ -45,6 +47,10 @@ def __getattr__(name: str) -> Any:
         from .engine.tokenizer import Tokenizer
 
         return Tokenizer
+    if name == "Session":
+        from .chat import Session
+
+        return Session
     if name == "Client":
         from .client import Client
 

@@ -42,13 +42,15 @@ class Client:
         context_length: int | None = None,
         kv_type: str | None = None,
         mmap: bool = True,
+        template: str | None = None,
     ) -> None:
-        """`command` starts the runner (this Python's `pocketllama rpc` by default, for which alone the last three are
-        meant: see `LLM`); `env` adds to its environment."""
+        """`command` starts the runner (this Python's `pocketllama rpc` by default, for which alone the last four are
+        meant: see `LLM`); `env` adds to its environment. `template` is the chat template: a name, or a file's path."""
         self.model = model
         loading = [] if context_length is None else [f"--ctx={context_length}"]
         loading += [] if kv_type is None else [f"--kv-type={kv_type}"]
         loading += [] if mmap else ["--no-mmap"]
+        loading += [] if template is None else [f"--template={template}"]
         self._command = list(command or [sys.executable, "-m", "pocketllama", "rpc", "-m", model, *loading])
         self._env = dict(env or {})
         self._runner: _Runner | None = None
@@ -63,6 +65,14 @@ class Client:
         Options: max_tokens, temperature, top_k, top_p, repetition_penalty, last_n_tokens, seed, stop.
         """
         return Stream(self._start("complete", {"prompt": prompt, "model": self.model, "stream": True, **options}))
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Stream:
+        """Begin the answer to a conversation, messages of {role, content}; read it as a completion.
+
+        Options: those of `complete`, and tools, template, template_variables, schema, overflow; see docs/protocol.md.
+        """
+        params = {"messages": [dict(message) for message in messages], "model": self.model, "stream": True, **options}
+        return Stream(self._start("chat", params))
 
     def __call__(self, prompt: str, **options: Any) -> str:
         """The whole text of a completion."""
@@ -154,7 +164,7 @@ class Stream:
             yield value["text"]
 
     def result(self) -> dict[str, Any]:
-        """{text, finish_reason, usage, timings, model}; waits for the end."""
+        """{text, finish_reason, usage, timings, model}, of a chat also its message; waits for the end."""
         return dict(self._pending.result())
 
     def text(self) -> str:

@@ -7,11 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pocketllama import Client, errors
+from pocketllama import LLM, Client, Session, errors
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,37 @@ def test_all_calls(client: Client, golden: dict[str, Any]) -> None:
     assert client.show()["architecture"] == "llama"
     assert client.pull("tales")["source"] == "embedded"
     assert client.status()["pid"] == client.pid
+
+
+def test_a_conversation(client: Client, tmp_path: Path) -> None:
+    session = Session(client, system="Be brief.", temperature=0, max_tokens=8, template="vicuna")
+    answer = session.say("Tell me of a king.")
+    first = "".join(answer)
+    assert answer.result()["message"] == {"role": "assistant", "content": first} == session.messages[-1]
+    second = session.say("And of a queen.").result()
+    usage, new = second["usage"], second["timings"]["prompt_tokens_evaluated"]
+    assert 0 < new < usage["prompt_tokens"] / 2
+    session.save(tmp_path / "talk.json")
+    # In this process, and from the file: the same conversation gives the same answer.
+    with LLM.from_pretrained("tales") as llm:
+        again = Session.load(tmp_path / "talk.json", llm)
+        again.messages = again.messages[:-1]
+        assert llm.chat(again.messages, **again.options).text() == second["text"]
+    with pytest.raises(errors.ContextOverflow) as e:
+        session.say("x " * 3000).result()
+    assert e.value.data["headroom"] < 0 and len(session.messages) == 5
+    with client.chat([{"role": "user", "content": "Once"}], max_tokens=400, temperature=1.0, seed=3) as stream:
+        next(iter(stream))
+    assert stream.result()["finish_reason"] == "cancelled"
+
+
+def test_the_template_that_the_runner_is_started_with(tmp_path: Path) -> None:
+    (tmp_path / "mine.jinja").write_text("{{ messages[0].content }}")
+    with Client("tales", template=str(tmp_path / "mine.jinja")) as client:
+        asked = client.chat([{"role": "user", "content": "Once upon a time"}], max_tokens=4, temperature=0).result()
+        assert asked["text"] == client("Once upon a time", max_tokens=4, temperature=0)
+    with Client("tales", template="nonsuch") as client, pytest.raises(errors.RunnerError, match="no chat template"):
+        client.status()
 
 
 def test_how_a_model_is_loaded() -> None:

@@ -15,9 +15,9 @@ const completed = (text, finish_reason, tokens) => ({
 });
 const later = (fn) => setImmediate(fn);
 
-function complete(id, params) {
-  const [what, argument] = params.prompt.split(":");
-  const answer = (result) => send({ id, result });
+function complete(id, params, chat = false) {
+  const [what, argument] = (chat ? params.messages.at(-1).content : params.prompt).split(":");
+  const answer = (result) => send({ id, result: chat ? { ...result, message: { role: "assistant", content: result.text }, forgotten: 0 } : result });
   switch (what) {
     case "count": {
       const words = Array.from({ length: Number(argument) }, (_, i) => `word${i} `);
@@ -82,6 +82,7 @@ const methods = {
 
 function receive({ id, method, params }) {
   if (method === "complete") return complete(id, params);
+  if (method === "chat") return complete(id, params, true);
   if (method === "$/cancelRequest") {
     cancelled.push(params.id);
     held.get(params.id)?.();

@@ -12,6 +12,7 @@ from __future__ import annotations
 from .facts import Facts
 from .messages import check_messages, check_tools
 from .prompt import Prompt
+from .session import Session
 from .templates import NAMES, Template, builtin, choose
 
-__all__ = ["NAMES", "Facts", "Prompt", "Template", "builtin", "check_messages", "check_tools", "choose"]
+__all__ = ["NAMES", "Facts", "Prompt", "Session", "Template", "builtin", "check_messages", "check_tools", "choose"]

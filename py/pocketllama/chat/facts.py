@@ -61,6 +61,11 @@ class Facts:
         )
 
     @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The ids of the control tokens."""
+        return frozenset(self.specials.values())
+
+    @cached_property
     def pattern(self) -> re.Pattern[str] | None:
         """Finds the names of control tokens, of several at one place the longest; None where there are none."""
         names = sorted(self.specials, key=len, reverse=True)

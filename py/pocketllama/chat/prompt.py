@@ -37,6 +37,20 @@ class Prompt:
             ids += encode(self.text[at:])
         return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
+    def behind(self, n: int) -> Prompt:
+        """What stands behind the first `n` characters."""
+        return Prompt(self.text[n:], tuple((max(a, n) - n, b - n) for a, b in self.spans if b > n))
+
+    def continues(self, other: Prompt) -> bool:
+        """Whether it begins with all of `other`, written by the same hands."""
+        n = len(other.text)
+        mine = tuple((a, min(b, n)) for a, b in self.spans if a < n)
+        return self.text.startswith(other.text) and mine == other.spans
+
+    def begins_with_special(self, facts: Facts) -> bool:
+        """Whether a control token is the first thing in it."""
+        return any(start == 0 for start, _, _ in self._specials(facts)[:1])
+
     def _specials(self, facts: Facts) -> list[tuple[int, int, int]]:
         if facts.pattern is None:
             return []

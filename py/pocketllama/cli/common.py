@@ -12,6 +12,9 @@ from ..errors import UsageError
 
 MODEL = Option("model", ("-m", "--model"), str, "a name, hf:owner/repo[:quant], a URL or a path (tales)", "MODEL")
 CTX = Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N")
+TEMPLATE = Option(
+    "template", ("--template",), str, "the chat template: a built-in one's name, or a Jinja file (the model's own)", "T"
+)
 THREADS = Option("threads", ("-t", "--threads"), int, "threads (one for each physical core)", "N")
 # How the next token is chosen, in the order in which it is done. Names and defaults are engine.Sampling's.
 SAMPLING = (

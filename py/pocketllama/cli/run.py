@@ -9,7 +9,20 @@ from typing import Any
 
 from .. import output
 from ..argv import Option, Verb
-from .common import CTX, JSON, LOADING, MODEL, NAMES, SAMPLING, SHIFTING, THREADS, load, print_json, read_prompt
+from .common import (
+    CTX,
+    JSON,
+    LOADING,
+    MODEL,
+    NAMES,
+    SAMPLING,
+    SHIFTING,
+    TEMPLATE,
+    THREADS,
+    load,
+    print_json,
+    read_prompt,
+)
 
 
 def run(
@@ -73,6 +86,7 @@ def _stats(result: Any) -> str:
 def rpc(
     model: str = "tales",
     queue: int | None = None,
+    template: str | None = None,
     ctx: int | None = None,
     kv_type: str | None = None,
     no_mmap: bool = False,
@@ -80,7 +94,7 @@ def rpc(
     """Serve JSON-RPC on standard input and output."""
     from ..rpc import runner
 
-    raise SystemExit(runner.main(model, queue, context_length=ctx, kv_type=kv_type, mmap=not no_mmap))
+    raise SystemExit(runner.main(model, queue, template, context_length=ctx, kv_type=kv_type, mmap=not no_mmap))
 
 
 def tokenize(text: str, model: str = "tales", bos: bool = False, special: bool = False, as_json: bool = False) -> None:
@@ -124,7 +138,13 @@ VERBS: dict[str, Verb] = {
     "rpc": Verb(
         rpc,
         "Serve JSON-RPC 2.0 on standard input and output (docs/protocol.md).",
-        options=(MODEL, Option("queue", ("--queue",), int, "how many requests may wait (64)", "N"), CTX, *LOADING),
+        options=(
+            MODEL,
+            Option("queue", ("--queue",), int, "how many requests may wait (64)", "N"),
+            TEMPLATE,
+            CTX,
+            *LOADING,
+        ),
         examples=(
             """echo '{"jsonrpc":"2.0","id":1,"method":"complete","params":{"prompt":"Once"}}' | pocketllama rpc""",
         ),

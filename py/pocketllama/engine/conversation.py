@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Prompt, Template, choose
+from ..chat import Prompt, Template, check_messages, choose
+from ..errors import ContextOverflow, UsageError
 from .options import MAX_STOPS, Sampling
 
 if TYPE_CHECKING:
@@ -15,15 +17,19 @@ if TYPE_CHECKING:
     from .vocab import Vocab
 
 Messages = Sequence[Mapping[str, Any]]
+OVERFLOWS = ("error", "forget")
+REMEMBERED = 4  # conversations whose tokens are known
 
 
 @dataclass(frozen=True)
 class ChatPrompt:
-    """A conversation as a model gets it: the text, its token ids, and the template that made it."""
+    """A conversation as a model gets it: the text, its token ids, the template that made it, and how many messages were
+    left out because they did not fit."""
 
     prompt: Prompt
     tokens: list[int]
     template: Template
+    forgotten: int = 0
 
     @property
     def text(self) -> str:
@@ -35,16 +41,23 @@ class Conversations:
 
     file: ModelFile
     vocab: Vocab
+    # The template of every conversation that does not ask for another: a name, a path, or None for the model's own.
+    chat_template: str | Template | None = None
+    _said: deque[tuple[ChatPrompt, list[int]]]  # prompts, and what was generated behind them
+
     if TYPE_CHECKING:  # what it needs of the rest
 
+        @property
+        def context_length(self) -> int: ...
         def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]: ...
+        def piece(self, token: int) -> bytes: ...
         def complete(
             self, prompt: str | Sequence[int], options: Sampling | None = None, *, cancel: Callable[[], bool] = ...
         ) -> Generation: ...
 
     def template(self, asked: str | Template | None = None) -> Template:
         """The chat template of this model, or the one asked for: a built-in's name, or a file's path."""
-        return choose(self.file.chat, asked)
+        return choose(self.file.chat, asked or self.chat_template)
 
     def chat_prompt(
         self,
@@ -60,10 +73,8 @@ class Conversations:
         No message can produce a control token; see `Prompt.tokens`.
         """
         chosen = self.template(template)
-        facts = self.file.chat
-        prompt = chosen.render(messages, tools, add_generation_prompt, facts, **variables)
-        bos = self.vocab.bos if self.vocab.add_bos else None
-        return ChatPrompt(prompt, prompt.tokens(facts, self.encode, bos), chosen)
+        prompt = chosen.render(messages, tools, add_generation_prompt, self.file.chat, **variables)
+        return ChatPrompt(prompt, self._tokens(prompt), chosen)
 
     def chat(
         self,
@@ -73,6 +84,7 @@ class Conversations:
         tools: Sequence[Mapping[str, Any]] | None = None,
         template: str | Template | None = None,
         template_variables: Mapping[str, Any] | None = None,
+        overflow: str = "error",
         cancel: Callable[[], bool] = lambda: False,
         **values: Any,
     ) -> Generation:
@@ -81,12 +93,83 @@ class Conversations:
         >>> llm.chat([{"role": "user", "content": "Hello"}], max_tokens=32).text()
 
         `messages` are {role, content}, and `tools` functions, as OpenAI has them. `options`, or its fields as keywords.
-        UsageError for a conversation that the template does not take; ContextOverflow, which says by how
-        much, where it does not fit. What the cache already holds of it is not evaluated again.
+        UsageError for a conversation that the template does not take. What the cache holds of it already is not
+        evaluated again.
+
+        A conversation that does not fit the context is a ContextOverflow, which says by how much; with
+        `overflow="forget"` the oldest messages behind the system's are left out, up to a message of the user's, until
+        the rest fits together with an answer of max_tokens, or of a quarter of the context if that is less.
+        `Generation.forgotten` is how many those were.
         """
-        made = self.chat_prompt(messages, tools=tools, template=template, **(template_variables or {}))
-        options = with_stops(options or Sampling.of(**values), made.template.stops)
-        return self.complete(made.tokens, options, cancel=cancel)
+        if overflow not in OVERFLOWS:
+            raise UsageError(f'overflow is "error" or "forget", not {overflow!r:.80}.')
+        options = options or Sampling.of(**values)
+
+        def render(some: Messages) -> ChatPrompt:
+            return self.chat_prompt(some, tools=tools, template=template, **(template_variables or {}))
+
+        made = render(messages)
+        if overflow == "forget":
+            room = self.context_length - min(options.max_tokens, self.context_length // 4)
+            made = _fit(check_messages(messages), made, room, render)
+        self._check_conversation(len(made.tokens))
+        generation = self.complete(made.tokens, with_stops(options, made.template.stops), cancel=cancel)
+        generation.forgotten = made.forgotten
+        self._said.append((made, generation.generated))
+        return generation
+
+    def _check_conversation(self, n: int) -> None:
+        if n > self.context_length:
+            raise ContextOverflow(
+                f"The conversation has {n} tokens, {n - self.context_length} more than the context of "
+                f"{self.context_length} holds.",
+                remedy='Begin a new one, let it forget its beginning (overflow="forget"), or load the model with a '
+                "larger context_length.",
+                data={
+                    "prompt_tokens": n,
+                    "context_length": self.context_length,
+                    "headroom": self.context_length - n,
+                },
+            )
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        """The tokens of a conversation; what the model itself has said keeps the tokens that it was said in.
+
+        A text has many tokenizations, and the one that a model generates need not be the tokenizer's; but the cache
+        holds that one. So where a conversation goes on from a remembered one, only what is new is tokenized.
+        """
+        facts = self.file.chat
+        for before, generated in reversed(self._said):
+            said = list(generated)
+            if not prompt.continues(before.prompt) or any(t in facts.special_ids for t in said):
+                continue
+            words = b"".join(map(self.piece, said)).decode(errors="replace")
+            n = len(before.text) + len(words)
+            rest = prompt.behind(n)
+            if prompt.text[len(before.text) : n] == words and rest.begins_with_special(facts):
+                return [*before.tokens, *said, *rest.tokens(facts, self.encode)]
+        bos = self.vocab.bos if self.vocab.add_bos else None
+        return prompt.tokens(facts, self.encode, bos)
+
+
+def _fit(
+    messages: list[dict[str, Any]], made: ChatPrompt, room: int, render: Callable[[Messages], ChatPrompt]
+) -> ChatPrompt:
+    """The conversation without its oldest messages, if that makes it fit into `room` tokens."""
+    if len(made.tokens) <= room:
+        return made
+    system = next((i for i, m in enumerate(messages) if m["role"] not in ("system", "developer")), 0)
+    starts = [i for i in range(system + 1, len(messages)) if messages[i]["role"] == "user"]
+    low, high = 0, len(starts) - 1
+    best = made
+    while low <= high:  # the first start from which it fits
+        middle = (low + high) // 2
+        made = replace(render(messages[:system] + messages[starts[middle] :]), forgotten=starts[middle] - system)
+        if len(made.tokens) <= room:
+            best, high = made, middle - 1
+        else:
+            low = middle + 1
+    return best if low < len(starts) else made  # what cannot fit is said in the error
 
 
 def with_stops(options: Sampling, stops: Sequence[str]) -> Sampling:

@@ -102,6 +102,7 @@ class Generation:
         self._bounded = bounded
         self._out = TextOut(options.stop)
         self._generated: list[int] = []
+        self.forgotten = 0  # messages of a conversation that were left out of the prompt
         self._reason = "cancelled"  # true of a generation that is abandoned
         self._started = self._prompt_done = self._ended = 0.0
         self._first_token = 0.0
@@ -137,6 +138,11 @@ class Generation:
             ),
             tokens=tuple(self._generated),
         )
+
+    @property
+    def generated(self) -> list[int]:
+        """The tokens, which become more as it goes on."""
+        return self._generated
 
     def close(self) -> None:
         """Give the generation up where it is."""

@@ -7,6 +7,7 @@ faults and what this class does instead. Thread safety, prefix reuse and cancell
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from . import bundled, cpu, files, native, own
 from .backend import Backend
 from .batch import Batch, complete_all
 from .cancel import flag_of
-from .conversation import Conversations
+from .conversation import REMEMBERED, Conversations
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
@@ -64,6 +65,7 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
         self._chunks = Chunks()
+        self._said = deque(maxlen=REMEMBERED)
 
         self.library = native.find(lib)
         self.file = files.inspect(Path(model_path), self.library, model_type)

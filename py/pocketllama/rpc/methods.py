@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Any
 
-from .. import models
+from .. import chat, models
 from .._version import __version__
 from ..engine.cancel import Cancel
 from ..engine.options import Completion, Sampling, Timings
@@ -24,6 +25,7 @@ def _initialize(service: Service, call: Call, params: dict[str, Any]) -> dict[st
         "serverInfo": {"name": "pocketllama", "version": __version__},
         "capabilities": {
             "complete": {"stream": True},
+            "chat": {"stream": True, "tools": True, "templates": list(chat.NAMES)},
             "tokenize": True,
             "detokenize": True,
             "embed": True,
@@ -87,6 +89,30 @@ def _complete(service: Service, call: Call, params: dict[str, Any]) -> dict[str,
 def _complete_cancelled(service: Service, params: dict[str, Any]) -> dict[str, Any]:
     """The answer to a completion that never began."""
     return {**Completion("", "cancelled", 0, 0, Timings()).as_json(), "model": _model(service, params)}
+
+
+def _chat(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
+    _check_size(service, "messages", json.dumps(params["messages"], ensure_ascii=False))
+    options = Sampling.of(**{k: v for k, v in params.items() if k in _SAMPLING})
+    more: dict[str, Any] = {k: params[k] for k in ("tools", "template_variables", "overflow") if k in params}
+    if "template" in params:
+        more["template"] = chat.builtin(params["template"])  # files are for who starts the runner to name
+    name = _model(service, params)
+    engine = service.pool.get(name)
+    generation = engine.chat(params["messages"], options, cancel=_cancel_of(call), **more)
+    if params.get("stream"):
+        for i, piece in enumerate(generation):
+            call.progress({"index": i, "text": piece})
+    return {**_answer(generation.result()), "forgotten": generation.forgotten, "model": name}
+
+
+def _answer(result: Completion) -> dict[str, Any]:
+    return {"message": {"role": "assistant", "content": result.text}, **result.as_json()}
+
+
+def _chat_cancelled(service: Service, params: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a chat that never began."""
+    return {**_answer(Completion("", "cancelled", 0, 0, Timings())), "forgotten": 0, "model": _model(service, params)}
 
 
 def _tokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +180,21 @@ METHODS: dict[str, Method] = {
         },
         lane="engine",
         when_cancelled=_complete_cancelled,
+    ),
+    "chat": Method(
+        _chat,
+        {
+            "messages": Param(p.objects, required=True),
+            "tools": Param(p.objects),
+            "template": Param(p.text),
+            "template_variables": Param(p.an_object),
+            "overflow": Param(p.text),
+            "stream": Param(p.boolean),
+            **{name: Param(p.anything) for name in _SAMPLING},
+            **_MODEL,
+        },
+        lane="engine",
+        when_cancelled=_chat_cancelled,
     ),
     "tokenize": Method(
         _tokenize,

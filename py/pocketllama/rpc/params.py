@@ -45,6 +45,18 @@ def text_or_integers(name: str, value: Any) -> str | list[int]:
     raise UsageError(f"{name} must be a string or an array of token ids, not {value!r:.80}.")
 
 
+def objects(name: str, value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(v, dict) for v in value):
+        raise UsageError(f"{name} must be an array of objects.")
+    return value
+
+
+def an_object(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"{name} must be an object, not {value!r:.80}.")
+    return value
+
+
 def anything(name: str, value: Any) -> Any:
     """For values that have their own check further in."""
     return value

@@ -8,30 +8,36 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import models
+from ..chat import Facts, choose
 from ..engine.pool import Pool
 from ..errors import ModelError, UsageError
 from .service import Limits, Service
 from .stdio import serve
 
 
-def _loader(loading: dict[str, Any]) -> Callable[[str], Any]:
+def _loader(template: str | None, loading: dict[str, Any]) -> Callable[[str], Any]:
     options = {name: value for name, value in loading.items() if value is not None}
 
     def load(name: str) -> Any:
         from ..engine import LLM
 
         # Only what is here: a download is asked for with models/pull, never started by a completion.
-        return LLM.from_pretrained(str(models.find(name).path), **options)
+        llm = LLM.from_pretrained(str(models.find(name).path), **options)
+        llm.chat_template = template
+        return llm
 
     return load
 
 
-def main(model: str, queue: int | None = None, **loading: Any) -> int:
-    """Serve until the peer goes; the exit code. `loading` is given to each model that is loaded."""
+def main(model: str, queue: int | None = None, template: str | None = None, **loading: Any) -> int:
+    """Serve until the peer goes; the exit code. `loading` is given to each model that is loaded, `template` is the chat
+    template of all of them."""
+    if template:
+        choose(Facts(), template)  # said now, if there is none
     if queue is not None and queue < 1:
         raise UsageError(f"--queue takes a whole number from 1, not {queue}.")
     faulthandler.enable(sys.stderr)  # if native code dies, say where
-    service = Service(Pool(_loader(loading)), model, Limits(max_queue=queue or Limits.max_queue))
+    service = Service(Pool(_loader(template, loading)), model, Limits(max_queue=queue or Limits.max_queue))
     try:
         models.find(model)
     except ModelError as e:

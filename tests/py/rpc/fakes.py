@@ -24,6 +24,7 @@ class FakeGeneration:
         self.engine, self.words, self.options, self.cancel = engine, prompt.split(), options, cancel
         self.said: list[str] = []
         self.reason = ""
+        self.forgotten = 0
 
     def __iter__(self) -> Iterator[str]:
         self.engine.begun.release()
@@ -53,6 +54,7 @@ class FakeEngine:
         self.go.set()
         self.begun = threading.Semaphore(0)  # released by each generation that begins
         self.closed = False
+        self.chatted: dict[str, Any] = {}  # what the last chat was told beside its messages
         self.flag: Any = None  # of the last generation's `cancel`
 
     def complete(
@@ -61,6 +63,12 @@ class FakeEngine:
         if prompt == "crash":
             raise RuntimeError("a bug")
         return FakeGeneration(self, prompt, options or Sampling(), cancel)
+
+    def chat(
+        self, messages: Any, options: Sampling | None = None, *, cancel: Callable[[], bool] = lambda: False, **more: Any
+    ) -> Any:
+        self.chatted = more
+        return self.complete(messages[-1]["content"], options, cancel=cancel)
 
     def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]:
         return [1] * bos + list(text.replace("<s>", "\1" if special else "<s>").encode())

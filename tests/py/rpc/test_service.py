@@ -127,6 +127,41 @@ def test_a_stream_comes_first_and_then_the_same_result(peer: Peer) -> None:
     assert answer["id"] == "s" and answer["result"]["text"] == "ab" and answer["result"]["finish_reason"] == "stop"
 
 
+def test_a_chat(peer: Peer) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a b c"}]
+    peer.request(
+        "s", "chat", messages=messages, stream=True, max_tokens=2, tools=[], template="ChatML", overflow="forget"
+    )
+    assert [peer.hear()["params"]["value"] for _ in "ab"] == [{"index": 0, "text": "a"}, {"index": 1, "text": "b"}]
+    answer = peer.hear()["result"]
+    assert answer["message"] == {"role": "assistant", "content": "ab"} and answer["text"] == "ab"
+    assert (answer["finish_reason"], answer["forgotten"], answer["model"]) == ("length", 0, "fake")
+    told = peer.engine.chatted
+    assert told["template"].name == "chatml" and told["tools"] == [] and told["overflow"] == "forget"
+
+
+def test_a_chat_that_is_cancelled(peer: Peer) -> None:
+    peer.engine.go.clear()
+    for msg_id in (1, 2):
+        peer.request(msg_id, "chat", messages=[{"role": "user", "content": "a b"}])
+    peer.begun()
+    peer.notify("$/cancelRequest", id=2)
+    answer = peer.hear()
+    assert answer["id"] == 2 and answer["result"]["finish_reason"] == "cancelled"
+    assert answer["result"]["message"] == {"role": "assistant", "content": ""}
+    peer.notify("$/cancelRequest", id=1)
+    assert peer.hear()["result"]["finish_reason"] == "cancelled"
+
+
+def test_a_chat_of_nothing_and_of_files(peer: Peer) -> None:
+    hi = [{"role": "user", "content": "a"}]
+    assert "array of objects" in peer.call("chat", messages="Hi")["message"]
+    assert "array of objects" in peer.call("chat", messages=["Hi"])["message"]
+    assert "must be an object" in peer.call("chat", messages=hi, template_variables=[])["message"]
+    answer = peer.call("chat", messages=hi, template="/etc/passwd")
+    assert answer["code"] == -32602 and "no chat template" in answer["message"]
+
+
 def test_the_small_methods(peer: Peer) -> None:
     assert peer.call("tokenize", text="ab", bos=True) == {"tokens": [1, 97, 98], "model": "fake"}
     assert peer.call("tokenize", text="a<s>", special=True)["tokens"] == [97, 1]
@@ -261,6 +296,7 @@ def test_a_full_queue_refuses_at_once(narrow: Peer) -> None:
 
 
 def test_a_message_and_a_prompt_too_long(narrow: Peer) -> None:
+    assert narrow.call("chat", messages=[{"role": "user", "content": "é" * 60}])["code"] == -32011
     narrow.request(1, "complete", prompt="x" * 3000)
     assert narrow.hear()["error"]["code"] == errors.MessageTooLarge.rpc_code
     error = narrow.call("complete", prompt="é" * 51)
