@@ -6,7 +6,7 @@ import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
 const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap", "template"];
-const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "signal"];
+const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "speculate", "signal"];
 const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "schema", "template", "templateVariables", "overflow"];
 
 /**
@@ -86,11 +86,11 @@ export class Llm {
   }
 
   /** What is undefined is left out by JSON, and the runner's default holds. @param {import("./index.cjs").CompleteOptions} options */
-  #sampling({ maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep }) {
+  #sampling({ maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep, speculate }) {
     return {
       model: this.model, max_tokens: maxTokens, temperature, top_k: topK, top_p: topP,
       repetition_penalty: repetitionPenalty, last_n_tokens: lastNTokens, seed, stop: typeof stop === "string" ? [stop] : stop,
-      context_shift: contextShift, keep,
+      context_shift: contextShift, keep, speculate,
     };
   }
 

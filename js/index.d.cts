@@ -60,6 +60,11 @@ export interface CompleteOptions {
   contextShift?: boolean;
   /** How many tokens at the start of the context are not forgotten then. */
   keep?: number;
+  /**
+   * "ngram": guess tokens ahead from the text so far, and verify them. The text is the same, and comes faster where it
+   * repeats what is in the prompt.
+   */
+  speculate?: "auto" | "off" | "ngram";
   /** Stops the completion; what waits for it rejects with the signal's reason (an AbortError by default). */
   signal?: AbortSignal;
 }

@@ -52,10 +52,10 @@ test("how a model is loaded is said on the runner's command line", async () => {
 test("options get the protocol's names; what is not given is not sent", () => using(async (llm) => {
   const sent = async (options) => JSON.parse(await llm.complete("params", options).text());
   assert.deepEqual(await sent(), { prompt: "params", model: "tales", stream: false });
-  const options = { maxTokens: 1, temperature: 0, topK: 2, topP: 0.5, repetitionPenalty: 1, lastNTokens: 8, seed: 3, stop: "x", contextShift: true, keep: 2 };
+  const options = { maxTokens: 1, temperature: 0, topK: 2, topP: 0.5, repetitionPenalty: 1, lastNTokens: 8, seed: 3, stop: "x", contextShift: true, keep: 2, speculate: "ngram" };
   assert.deepEqual(await sent(options), {
     prompt: "params", model: "tales", stream: false, max_tokens: 1, temperature: 0, top_k: 2, top_p: 0.5,
-    repetition_penalty: 1, last_n_tokens: 8, seed: 3, stop: ["x"], context_shift: true, keep: 2,
+    repetition_penalty: 1, last_n_tokens: 8, seed: 3, stop: ["x"], context_shift: true, keep: 2, speculate: "ngram",
   });
 }));
 

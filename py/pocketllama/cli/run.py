@@ -17,6 +17,7 @@ from .common import (
     NAMES,
     SAMPLING,
     SHIFTING,
+    SPECULATION,
     TEMPLATE,
     THREADS,
     load,
@@ -76,10 +77,11 @@ def _write_pieces(pieces: Iterable[str]) -> None:
 def _stats(result: Any) -> str:
     t = result.timings
     prefill = t.prompt_tokens_evaluated / t.prompt_ms * 1e3 if t.prompt_ms else 0.0
+    guesses = f", {t.accepted_tokens} of {t.drafted_tokens} guesses right" if t.drafted_tokens else ""
     return (
         f"prompt: {result.prompt_tokens} tokens, {t.prompt_ms:.0f} ms ({prefill:.1f} tokens/s); "
-        f"answer: {result.completion_tokens} tokens, {t.decode_ms:.0f} ms ({t.tokens_per_second:.1f} tokens/s); "
-        f"ended by {result.finish_reason}"
+        f"answer: {result.completion_tokens} tokens, {t.decode_ms:.0f} ms ({t.tokens_per_second:.1f} tokens/s)"
+        f"{guesses}; ended by {result.finish_reason}"
     )
 
 
@@ -120,6 +122,7 @@ VERBS: dict[str, Verb] = {
             *SAMPLING,
             CTX,
             *SHIFTING,
+            *SPECULATION,
             THREADS,
             *LOADING,
             Option("model_type", ("--model-type",), str, "for GGML files of 2023: llama, gptj, gpt2, …", "TYPE"),

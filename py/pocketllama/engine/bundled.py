@@ -16,7 +16,7 @@ from .vocab import Vocab
 
 _GREEDY_BELOW = 1e-4  # dividing logits by less than this overflows a float32
 # What this library's sampler knows; the other options must be left alone.
-_KNOWN = frozenset("max_tokens temperature top_k top_p repetition_penalty last_n_tokens seed stop".split())
+_KNOWN = frozenset("max_tokens temperature top_k top_p repetition_penalty last_n_tokens seed stop speculate".split())
 
 
 class Bundled:

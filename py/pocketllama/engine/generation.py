@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, ContextOverflow, UsageError
 from .options import Completion, Sampling, Timings
+from .speculate import Speculation, speculates
 from .text import TextOut
 
 if TYPE_CHECKING:
@@ -107,7 +109,11 @@ class Generation:
         self._started = self._prompt_done = self._ended = 0.0
         self._first_token = 0.0
         self._evaluated = 0
-        self._fed = 0  # how much of the history went into the cache
+        self._fed = 0  # how much of the history went into the context
+        self._ready: deque[int] = deque()  # tokens that are chosen, and not handed out yet
+        self._speculates = speculates(llm, options)
+        self._speculation: Speculation | None = None  # begins behind the first token
+        self._ahead = 0  # tokens that it had evaluated: the cache holds them behind the context
         check_prompt(self._n_prompt, llm.context_length, options)
         self._iterator = self._run()
 
@@ -128,13 +134,16 @@ class Generation:
             for _ in self._iterator:
                 pass
         n = len(self._generated)
+        guesses = (0, 0)
+        if s := self._speculation:  # the last token that is ready is no guess, and those before it were not wanted
+            guesses = (s.drafted, s.accepted - max(0, len(self._ready) - 1))
         return Completion(
             text=self._out.text,
             finish_reason=self._reason,
             prompt_tokens=self._n_prompt,
             completion_tokens=n,
             timings=Timings.between(
-                self._started, self._prompt_done, self._first_token, self._ended, self._evaluated, n
+                self._started, self._prompt_done, self._first_token, self._ended, self._evaluated, n, guesses
             ),
             tokens=tuple(self._generated),
         )
@@ -174,18 +183,20 @@ class Generation:
                 if self._cancel():
                     self._reason = "cancelled"
                     return
-                with llm._turn.step(self):
-                    try:
-                        self._restore()
-                    except Cancelled:
-                        self._reason = "cancelled"
-                        return
-                    if not self._generated and not self._prompt_done:
-                        self._prompt_done = time.monotonic()
-                    if self._bounded and len(self._generated) >= options.max_tokens:
-                        self._reason = "length"
-                        return
-                    token = llm._choose(sampler)
+                if not self._ready:
+                    with llm._turn.step(self):
+                        try:
+                            chosen = self._restore(sampler)
+                        except Cancelled:
+                            self._reason = "cancelled"
+                            return
+                        if not self._generated and not self._prompt_done:
+                            self._prompt_done = time.monotonic()
+                        if self._bounded and len(self._generated) >= options.max_tokens:
+                            self._reason = "length"
+                            return
+                        self._ready.extend(chosen or [llm._choose(sampler)])
+                token = self._ready.popleft()
                 if not self._first_token:
                     self._first_token = time.monotonic()
                 if token in llm.vocab.ends:
@@ -201,21 +212,52 @@ class Generation:
                     self._reason = "length"
                     return
         finally:
+            if self._ahead and llm._writer is self:  # the context is left as if each token had been evaluated alone
+                with llm._turn.step():
+                    self._catch_up()
             llm._turn.leave(self)
 
-    def _restore(self) -> None:
-        """Make the model's context this generation's history, evaluating only what differs; the caller has the turn."""
+    def _restore(self, sampler: Any) -> list[int]:
+        """Make the model's context this generation's history, evaluating only what differs; the caller has the turn.
+        Where that is a single token, speculation may go further, and chooses what follows."""
         llm, history = self._llm, self._history
-        if llm._shifter is not self:
+        self._catch_up()
+        if llm._writer is not self:
             self._fed = self._shared()
             llm._truncate(self._fed)
         missing = history[self._fed :]
         self._evaluated += 0 if self._generated else len(missing)
         # A shift depends on the history alone: a generation that has lost its cache goes through the same ones again.
         keep = self._options.keep if self._options.context_shift else None
-        llm._evaluate(missing, self._batch_size, self._threads, self._cancel, keep)
+        chosen: list[int] = []
+        if self._speculates and self._generated and len(missing) == 1:
+            chosen = self._speculate(sampler, keep)
+        else:
+            llm._evaluate(missing, self._batch_size, self._threads, self._cancel, keep)
         self._fed = len(history)
-        llm._shifter = self if llm._clean is not None else None
+        llm._writer = self
+        return chosen
+
+    def _speculate(self, sampler: Any, keep: int | None) -> list[int]:
+        """Evaluate the newest token and what may follow it; what follows."""
+        llm, options = self._llm, self._options
+        if self._speculation is None:
+            self._speculation = Speculation(llm, options, self._history)
+        if keep is not None and len(llm._context) == llm.context_length:
+            llm._shift(keep)
+        most = options.max_tokens - len(self._generated) if self._bounded else None
+        workers = llm._workers(self._threads)
+        chosen = self._speculation.step(self._history, sampler, most, workers, self._cancel)
+        self._ahead = len(chosen) - 1
+        return chosen
+
+    def _catch_up(self) -> None:
+        """What was evaluated ahead, and has been handed out since, belongs to the context; the caller has the turn."""
+        if self._ahead and self._llm._writer is self:
+            handed_out = self._history[self._fed : -1][: self._ahead]
+            self._llm._context += handed_out
+            self._fed += len(handed_out)
+        self._ahead = 0
 
     def _shared(self) -> int:
         """How much of the history is in the cache already."""

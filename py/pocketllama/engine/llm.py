@@ -58,9 +58,9 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         self._backend: Any = None
         self._context: list[int] = []  # the tokens in the cache
         # After a shift, what the cache holds from `_clean` on is not what evaluating these tokens would give: it is of
-        # use to the generation that shifted it, `_shifter`, as long as nobody else comes by.
+        # use to the generation that shifted it, the `_writer`, as long as nobody else comes by.
         self._clean: int | None = None
-        self._shifter: object = None
+        self._writer: object = None
         self._logits_lost = False  # a batch's have taken the place of those behind the context
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
@@ -277,7 +277,7 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         if batch < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch}.")
         with self._turn.step():
-            self._shifter = None
+            self._writer = None
             if keep is None:
                 self._check_room(len(self._context) + len(tokens))
             for chunk in self._chunks.cut(tokens):
@@ -307,7 +307,7 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
     def _truncate(self, n: int) -> None:
         """Forget the context behind its first `n` tokens, which are clean."""
         del self._context[n:]
-        self._clean = None
+        self._clean = self._writer = None
 
     def _workers(self, threads: int | None) -> int:
         """The threads of a call in ctransformers' manner: None and negative numbers mean the config's."""

@@ -11,6 +11,7 @@ from ..errors import UsageError
 
 MAX_STOPS = 16
 MAX_SEED = 2**63 - 1
+SPECULATE = ("auto", "off", "ngram")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
     context_shift: bool = False  # a full context forgets its older half, and the text goes on in place of ending
     keep: int = 4  # … but not this many tokens at its start: models rest much of their attention there
+    # Guess tokens ahead and verify them: "ngram" from the text so far, "off", "auto". No guess changes the text.
+    speculate: str = "auto"
 
     def __post_init__(self) -> None:
         _whole("max_tokens", self.max_tokens, 0, 2**31 - 1)
@@ -59,6 +62,8 @@ class Sampling:
         if not isinstance(self.context_shift, bool):
             raise UsageError(f"context_shift must be true or false, not {self.context_shift!r:.80}.")
         _whole("keep", self.keep, 0, 2**31 - 1)
+        if self.speculate not in SPECULATE:
+            raise UsageError(f"speculate is one of {', '.join(SPECULATE)}, not {self.speculate!r:.80}.")
         object.__setattr__(self, "logit_bias", _check_bias(self.logit_bias))
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(s, str) for s in stop):
@@ -143,10 +148,22 @@ class Timings:
     first_token_ms: float = 0.0  # from the call to the first token
     prompt_tokens_evaluated: int = 0  # without those found in the KV cache
     tokens_per_second: float = 0.0  # of the decode
+    drafted_tokens: int = 0  # guessed by speculation
+    accepted_tokens: int = 0  # … and right: so many tokens needed no evaluation of their own
 
     @classmethod
-    def between(cls, started: float, prompt: float, first: float, last: float, evaluated: int, n: int) -> Timings:
-        """Of `n` tokens, from the moments (in seconds) of the start, the evaluated prompt, the first and last token."""
+    def between(
+        cls,
+        started: float,
+        prompt: float,
+        first: float,
+        last: float,
+        evaluated: int,
+        n: int,
+        guesses: tuple[int, int] = (0, 0),
+    ) -> Timings:
+        """Of `n` tokens, from the moments (in seconds) of the start, the evaluated prompt, the first and last token.
+        `guesses`: those drafted and accepted."""
         decode_s = last - first if n > 1 else 0.0
         return cls(
             prompt_ms=max(0.0, prompt - started) * 1e3,
@@ -154,6 +171,8 @@ class Timings:
             first_token_ms=max(0.0, first - started) * 1e3,
             prompt_tokens_evaluated=evaluated,
             tokens_per_second=(n - 1) / decode_s if decode_s > 0 else 0.0,
+            drafted_tokens=guesses[0],
+            accepted_tokens=guesses[1],
         )
 
     def as_json(self) -> dict[str, float]:

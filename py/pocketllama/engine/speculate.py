@@ -1,0 +1,103 @@
+"""Speculation: several tokens for one evaluation, where the next ones can be guessed.
+
+Decoding waits for memory: a token needs every weight, and a few tokens evaluated together need them once. So what is
+guessed to follow is evaluated with the newest token, and then each token is chosen from its own logits as it would have
+been without any guess, with the same stream of random numbers. The first choice that is not the guess ends it, and what
+was evaluated behind it is forgotten. A row's logits do not depend on what shares its evaluation, so the text is the
+same to the last bit, greedy or sampled, whatever the guesses are worth. They only decide how fast it comes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import UsageError
+from .cancel import flag_of
+from .ngram import Ngrams
+from .options import Sampling
+from .own import Own
+from .pace import MOST, Pace
+
+if TYPE_CHECKING:
+    from .llm import LLM
+
+
+def speculates(llm: LLM, options: Sampling) -> bool:
+    """Whether a generation with these options speculates on this model; UsageError if it cannot and should."""
+    if options.speculate in ("auto", "off"):
+        return False
+    if not isinstance(llm._backend, Own):
+        raise UsageError(
+            "ctransformers' library evaluates for one token's logits at a time, and cannot speculate.",
+            remedy="pocketllama build",
+        )
+    return True
+
+
+class Guesser(Protocol):
+    """Where guesses come from."""
+
+    seconds: float  # that one guessed token takes, beside the evaluation
+
+    def feed(self, tokens: Iterable[int]) -> None:
+        """The text goes on with `tokens`, behind the prompt that this was made with."""
+
+    def chances(self, n: int) -> Iterable[float]:
+        """Of up to `n` guesses, how likely each is right if those before it are."""
+
+    def guess(self, n: int) -> list[int]:
+        """The next `n` tokens, or fewer."""
+
+
+class Speculation:
+    """That of one generation: its guesses, and what came of them."""
+
+    def __init__(self, llm: LLM, options: Sampling, history: Sequence[int]) -> None:
+        self._llm, self._options = llm, options
+        self._guesser: Guesser = Ngrams(history)
+        self._pace = Pace()
+        self._fed = len(history)
+        self.drafted = self.accepted = 0  # tokens guessed, and those that were right
+
+    def step(
+        self,
+        history: Sequence[int],
+        sampler: Any,
+        most: int | None,
+        threads: int,
+        cancel: Callable[[], bool],
+    ) -> list[int]:
+        """Evaluate the newest token of `history`, which is all that the model's context lacks, and what is guessed to
+        follow it. The tokens that are chosen behind it, up to `most`. The caller has the turn, and has made room.
+
+        The context then ends with the newest token, and the cache holds the chosen tokens but the last behind it.
+        Cancelled leaves the context as it was.
+        """
+        llm, guesser = self._llm, self._guesser
+        guesser.feed(history[self._fed :])
+        self._fed = len(history)
+        context = llm._context
+        room = min(MOST, llm.context_length - len(context) - 1, MOST if most is None else most - 1)
+        started = time.perf_counter()
+        n = self._pace.choose(guesser.chances(room), guesser.seconds) if room > 0 else 0
+        guess = guesser.guess(n) if n else []
+        guessed = time.perf_counter()
+        tokens = [history[-1], *guess]
+        items = [(token, 0, len(context) + i, True) for i, token in enumerate(tokens)]
+        llm._writer, llm._logits_lost = None, True
+        llm._backend.evaluate_items(items, threads, flag_of(cancel))
+        seconds = time.perf_counter() - guessed
+        context.append(tokens[0])
+        llm._logits_lost = bool(guess)  # the last row is not that behind the context
+        chosen: list[int] = []
+        for row in range(len(tokens)):
+            token = llm._backend.choose(sampler, context + chosen if chosen else context, row)
+            chosen.append(token)
+            if row == len(guess) or token != guess[row] or token in llm.vocab.ends:
+                break
+        self.drafted += len(guess)
+        self.accepted += sum(a == b for a, b in zip(chosen, guess, strict=False))
+        self._pace.learn(len(tokens), len(chosen), seconds, guessed - started if guess else 0.0)
+        return chosen
