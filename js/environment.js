@@ -4,7 +4,7 @@
 //     linux-x64-<lock>.json            pointer: a copy of READY, at a path that needs no Python to compute
 //     py311-linux-x64-<lock>/READY     the record below, written before the folder gets its name
 //                            venv/     the interpreter
-//                            extras/   <layer>-<lock>/, brought by the verbs that need more (convert, test)
+//                            extras/   <layer>-<lock>/, brought by the verbs that need more (convert, serve, test)
 //     .tmp-<owner>-…  .lock-…          builds under way, or what a killed one left
 //
 // Every path inside a record is relative, so the data directory may be moved.

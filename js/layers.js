@@ -12,7 +12,7 @@ import { layout } from "./paths.js";
 import { inspect } from "./python.js";
 
 /** The layers, and those that each one stands on. @type {Record<string, string[]>} */
-export const LAYERS = { bench: ["convert"], convert: [], node: [], test: ["convert", "node"], zig: [] };
+export const LAYERS = { bench: ["convert"], convert: [], node: [], serve: [], test: ["convert", "node", "serve"], zig: [] };
 const SIZES = /** @type {Record<string, string>} */ ({ zig: "; about 100 MB to download, once" });
 
 /**

@@ -17,7 +17,7 @@ Make the private Python environment and build the engine, which other commands o
   --wheelhouse DIR  install from the wheels in DIR, without the network
   --offline         use no network
   --force           make it anew even if it is there
-  --with LAYERS     bring these too, separated by commas: bench, convert, node, test, zig
+  --with LAYERS     bring these too, separated by commas: bench, convert, node, serve, test, zig
 `;
 
 const HELP = `pocketllama: run a language model on the computer you already have

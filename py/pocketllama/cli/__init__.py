@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from .. import output
 from ..argv import Command, Verb, parse, usage
-from . import bench, convert, house, models, run
+from . import bench, convert, house, models, run, serve
 
 # In the order of the help: what one does with a model, with models, with files, and with the program.
-VERBS: dict[str, Verb] = {**run.VERBS, **models.VERBS, **convert.VERBS, **bench.VERBS, **house.VERBS}
+VERBS: dict[str, Verb] = {**run.VERBS, **serve.VERBS, **models.VERBS, **convert.VERBS, **bench.VERBS, **house.VERBS}
 
 
 def overview() -> str:
