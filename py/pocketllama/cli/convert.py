@@ -2,36 +2,114 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
 from .. import output
 from ..argv import Option, Verb
+from ..units import human_size
+
+if TYPE_CHECKING:
+    from ..convert import Plan
 
 
-def convert(source: str, out: str | None = None, type: str = "q8_0", dry_run: bool = False) -> None:
+def convert(
+    source: str,
+    out: str | None = None,
+    type: str | None = None,
+    lora: Sequence[str] = (),
+    dry_run: bool = False,
+) -> None:
     """Make a GGUF of a checkpoint."""
     from ..convert import convert as make
+    from ..convert import plan
     from ..models import progress
 
-    with progress.bar() as show:
+    if dry_run:
+        planned = plan(source, out, type=type, lora=lora)
+        output.write(_described(planned))
+        for sentence in planned.notes:
+            _note(sentence)
+        return
+    with progress.bar() as show, _terminated_as_interrupted():
         made = make(
             source,
             out,
             type=type,
+            lora=lora,
+            note=_note,
             progress=lambda name, done, total: show(progress.ProgressEvent(source, done, total)),
-            dry_run=dry_run,
         )
     output.write(f"{made}\n")
+
+
+def _note(sentence: str) -> None:
+    sys.stderr.write(f"note: {sentence}\n")
+
+
+def _described(plan: Plan) -> str:
+    """What would be written: sizes by type, the whole, about how long."""
+    rows = [(name, f"{n} tensors", human_size(size)) for name, (n, size) in sorted(plan.types.items())]
+    rows.append(("in all", f"{sum(n for n, _ in plan.types.values())} tensors", human_size(plan.nbytes)))
+    table = "".join(f"  {name:8} {tensors:>14} {size:>9}\n" for name, tensors, size in rows)
+    seconds = plan.seconds or 0.0
+    time = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    head = f"{plan.path}: {plan.architecture}, {_count(plan.parameters)} parameters\n"
+    return f"{head}{table}  about {time} if the disk keeps up; nothing is written yet\n"
+
+
+def _count(n: int) -> str:
+    """7.2 billion."""
+    for size, name in ((10**9, "billion"), (10**6, "million")):
+        if n >= size:
+            return f"{n / size:.3g} {name}"
+    return str(n)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP stop the work as Ctrl-C does, so that nothing half-written stays."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 VERBS: dict[str, Verb] = {
     "convert": Verb(
         convert,
-        "Make a GGUF of a checkpoint in Meta's layout (consolidated.00.pth, params.json, tokenizer.model).",
+        "Make a GGUF file of a checkpoint.",
         ("source",),
+        details=(
+            "SOURCE is recognised by itself:\n"
+            "  a folder of Hugging Face's   config.json, *.safetensors or pytorch_model*.bin, a tokenizer\n"
+            "  a folder of Meta's           consolidated.*.pth, params.json, tokenizer.model (LLaMA 1, 2, 3)\n"
+            "  a GGML file of 2023          ggml, ggmf, ggjt: its blocks stay as they are\n\n"
+            "No program inside a checkpoint is ever run. Memory stays under 2 GB whatever the model's size, and\n"
+            "whatever stops the work leaves nothing behind. docs/convert.md has the layouts and the architectures."
+        ),
         options=(
             Option("out", ("-o", "--out"), str, "the file to write, or a folder for it (./NAME-TYPE.gguf)", "FILE"),
             Option("type", ("--type",), str, "f32, f16, bf16, q8_0 or q4_0 (q8_0)", "TYPE"),
-            Option("dry_run", ("--dry-run",), bool, "only say what would be written"),
+            Option(
+                "lora", ("--lora",), list, "add this adapter of PEFT's; may be given several times", "DIR"
+            ),
+            Option("dry_run", ("--dry-run",), bool, "only check, and say what would be written and how long it takes"),
         ),
-        examples=("pocketllama convert ./llama-7b -o llama-7b.gguf --type q8_0",),
+        examples=(
+            "pocketllama convert ./TinyLlama-1.1B -o tinyllama.gguf",
+            "pocketllama convert ./llama-7b --type f16 --dry-run",
+            "pocketllama convert ./llama-7b --lora ./alpaca-lora-7b -o alpaca.gguf",
+        ),
     ),
 }

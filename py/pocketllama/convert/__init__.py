@@ -1,11 +1,14 @@
-"""Checkpoints into GGUF: Meta's layout of LLaMA with a sentencepiece tokenizer.
+"""Checkpoints into GGUF: Hugging Face's layout, Meta's, and the GGML files of 2023.
 
-Nothing here runs when a model runs; it needs NumPy, the extra `convert`.
+Nothing here runs when a model runs; it needs NumPy, the extra `convert`. From the ground up: `tensor` (rows to be
+read), `safetensors`, `pth` and `ggml_file` (where they lie), `families` (what each architecture calls its tensors and
+keys), `tokenizer` and its neighbours, `meta`, `hf` and `ggml` (a layout each), `job` (the writing).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EngineError
@@ -15,25 +18,68 @@ TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 
 # Called after each tensor with its name, and the bytes written so far and in all.
 Progress = Callable[[str, int, int], None]
+# Called with a sentence, before the work begins: what the file cannot say, or says otherwise than the checkpoint.
+Note = Callable[[str], None]
+
+
+@dataclass
+class Plan:
+    """What a conversion makes: `types` has the number of tensors and their bytes for each type of GGUF."""
+
+    path: Path
+    architecture: str
+    parameters: int
+    types: dict[str, tuple[int, int]]
+    nbytes: int  # of the whole file
+    notes: list[str] = field(default_factory=list)
+    seconds: float | None = None  # it took, or would take by a measurement of its largest tensor
 
 
 def convert(
     source: Path | str,
     out: Path | str | None = None,
     *,
-    type: str = "q8_0",
+    type: str | None = None,
+    lora: Sequence[Path | str] = (),
     progress: Progress | None = None,
+    note: Note | None = None,
     dry_run: bool = False,
 ) -> Path:
-    """Make a GGUF file of the checkpoint in the folder `source`, and return its path.
+    """Make a GGUF file of the checkpoint at `source`, and return its path.
 
-    `out` is the file, or a folder for it; the default is NAME-TYPE.gguf in the current folder, NAME being the source
-    folder's. `type` is one of TYPES; vectors, and matrices whose rows do not fit its blocks, keep F32 and F16. The same
-    checkpoint gives the same bytes. With `dry_run` all is checked but the numbers, and nothing is written.
+    `source` is a folder in Hugging Face's or Meta's layout, a file in one, or a GGML file of 2023. `out` is the file,
+    or a folder for it; the default is NAME-TYPE.gguf in the current folder, NAME being the source folder's. `type` is
+    one of TYPES (q8_0; what is in blocks already stays so); vectors, and matrices whose rows do not fit its blocks,
+    keep F32 and F16. `lora` are folders of PEFT's adapters, whose products are added to the weights. `note` is called
+    with each sentence that the user should know. The same checkpoint gives the same bytes. With `dry_run` all is
+    checked but the numbers, and nothing is written.
 
     Raises ModelNotFound, ModelInvalid or UnsafeFile about the checkpoint, UsageError about the arguments, StorageError
     about the disk, EngineError without NumPy. Whatever stops it leaves nothing behind.
     """
+    return _run(source, out, type, lora, progress, note, dry_run).path
+
+
+def plan(
+    source: Path | str,
+    out: Path | str | None = None,
+    *,
+    type: str | None = None,
+    lora: Sequence[Path | str] = (),
+) -> Plan:
+    """What `convert` with these arguments would write, how large it would be, and about how long it would take."""
+    return _run(source, out, type, lora, None, None, True)
+
+
+def _run(
+    source: Path | str,
+    out: Path | str | None,
+    type: str | None,
+    lora: Sequence[Path | str],
+    progress: Progress | None,
+    note: Note | None,
+    dry_run: bool,
+) -> Plan:
     try:
         import numpy as np  # noqa: F401
     except ImportError as e:
@@ -43,7 +89,8 @@ def convert(
         ) from e
     from .job import run
 
-    return run(Path(source), None if out is None else Path(out), type, progress, dry_run)
+    adapters = [Path(path) for path in lora]
+    return run(Path(source), None if out is None else Path(out), type, adapters, progress, note, dry_run)
 
 
-__all__ = ["TYPES", "Progress", "convert"]
+__all__ = ["TYPES", "Note", "Plan", "Progress", "convert", "plan"]

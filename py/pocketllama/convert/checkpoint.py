@@ -1,50 +1,35 @@
 """The seam between where weights come from and what becomes of them.
 
-A layout (Meta's here; others beside it) opens a folder as a `Checkpoint`: the hyperparameters, the vocabulary, and the
-tensors under GGUF's names. What an architecture makes of these, and the writing, do not know the layout.
+A layout (`meta`, `hf`, `ggml`) opens a folder or a file as a `Checkpoint`: the metadata and the tensors as GGUF's
+architecture has them, checked against each other. The writing (`job`) does not know the layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+from ..errors import ModelNotFound, UsageError
+from ..gguf import ArrayOf, GGMLType, ValueType
+from .tensor import Tensor
 
-from .tokenizer import Vocabulary
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """The numbers of a transformer with rotary positions. Sizes in elements, lengths in tokens."""
-
-    n_vocab: int
-    n_ctx: int  # trained for
-    n_embd: int
-    n_layer: int
-    n_ff: int  # width of the feed-forward network
-    n_head: int
-    n_head_kv: int  # heads of keys and values; equal to n_head where they are not shared
-    norm_eps: float
-    rope_base: float
-
-    @property
-    def head_dim(self) -> int:
-        return self.n_embd // self.n_head
+Metadata = dict[str, tuple[ValueType | ArrayOf, Any]]
 
 
-class Tensor(Protocol):
-    """One tensor: its shape as torch says it, the contiguous dimension last, and its numbers when asked for."""
+@runtime_checkable
+class Packed(Protocol):
+    """A tensor whose numbers are in blocks already. `shape` is torch's."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
 
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """All elements in order, in arrays of (some rows, the last dimension), in bounded memory."""
+    @property
+    def type(self) -> GGMLType: ...
+
+    def read_packed(self, start: int, stop: int) -> bytes:
+        """The rows from `start` up to `stop` in the blocks of `type`."""
 
 
 class Checkpoint(Protocol):
@@ -56,17 +41,27 @@ class Checkpoint(Protocol):
 
     @property
     def architecture(self) -> str:
-        """A key of `architectures.ARCHITECTURES`."""
+        """GGUF's name of it: general.architecture."""
 
     @property
-    def hyperparameters(self) -> Hyperparameters: ...
+    def metadata(self) -> Metadata:
+        """The architecture's and the tokenizer's keys, in the file's order."""
 
     @property
-    def vocabulary(self) -> Vocabulary: ...
+    def tensors(self) -> Mapping[str, Tensor | Packed]:
+        """Under GGUF's names, in the file's order and in the layout that GGUF's architecture expects."""
 
     @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Under GGUF's names, in the layout that GGUF's architecture expects."""
+    def default_type(self) -> str:
+        """One of TYPES, where the user names none."""
+
+    @property
+    def packed_type(self) -> str | None:
+        """The name of the FileType where all matrices are in blocks already, and stay so."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know: a sentence for each thing that the file cannot say, or says otherwise."""
 
     def __enter__(self) -> Checkpoint: ...
 
@@ -75,11 +70,50 @@ class Checkpoint(Protocol):
     ) -> None: ...
 
 
-def open_checkpoint(source: Path) -> Checkpoint:
-    """Open the checkpoint in the folder `source` (or beside the file `source`).
+_KNOWN = (
+    "Name a folder with config.json and safetensors (Hugging Face), one with params.json and consolidated.00.pth "
+    "(Meta), or a GGML file of 2023."
+)
+
+
+def open_checkpoint(source: Path, lora: Sequence[Path] = ()) -> Checkpoint:
+    """Open the checkpoint at `source`: a folder, a file in it, or a GGML file. The adapters at `lora` are added.
 
     ModelNotFound where there is none, UsageError where its layout cannot be converted.
     """
+    from .ggml import GgmlCheckpoint, is_ggml
+    from .hf import HfCheckpoint
     from .meta import MetaCheckpoint
 
-    return MetaCheckpoint(source)
+    if not source.exists():
+        raise ModelNotFound(f"There is no checkpoint at {source}.", remedy=_KNOWN)
+    if source.is_file() and is_ggml(source):
+        if lora:
+            raise UsageError(
+                "An adapter cannot be added to a GGML file, whose weights are rounded already.",
+                remedy="Convert the original checkpoint with --lora.",
+            )
+        return GgmlCheckpoint(source)
+    folder = source if source.is_dir() else source.parent
+    # Meta's own folder may lie inside Hugging Face's (as original/), with some of its files beside config.json.
+    if (folder / "config.json").exists() and not (folder / "consolidated.00.pth").exists():
+        return HfCheckpoint(folder, lora)
+    if (folder / "params.json").exists() or any(folder.glob("consolidated.*.pth")):
+        return MetaCheckpoint(folder, lora)
+    ggml = [p for p in sorted(folder.glob("*.bin")) if is_ggml(p)] if source.is_dir() else []
+    if len(ggml) == 1 and not lora:
+        return GgmlCheckpoint(ggml[0])
+    if len(ggml) > 1:
+        names = ", ".join(p.name for p in ggml[:5])
+        raise UsageError(f"{folder} holds several GGML files ({names}).", remedy="Name one of them.")
+    if source.is_file() and _is_gguf(source):
+        raise UsageError(f"{source} is a GGUF file already.", remedy="pocketllama show tells what it is.")
+    raise ModelNotFound(f"{folder} holds no checkpoint of a known layout.", remedy=_KNOWN)
+
+
+def _is_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as f:
+            return f.read(4) == b"GGUF"
+    except OSError:
+        return False

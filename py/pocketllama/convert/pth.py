@@ -7,21 +7,17 @@ NAME/byteorder, NAME/version
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ModelInvalid
 from .archive import Archive, Member
+from .tensor import F32, WIDTHS, floats, n_rows, row_width
 from .unpickle import TensorRef, unpickle
 
 _MAX_PICKLE = 4 << 20  # bytes; a tensor takes about 200
-_WIDTHS = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "u8": 1, "bool": 1}
-_FLOATS = {"f32": "<f4", "f16": "<f2", "bf16": "<u2", "f64": "<f8"}
-_CHUNK = 1 << 20  # elements read at a time
 
 
 class StoredTensor:
@@ -30,30 +26,29 @@ class StoredTensor:
     def __init__(self, file: TorchFile, name: str, ref: TensorRef, member: Member) -> None:
         self.name, self.shape, self.dtype = name, ref.shape, ref.storage.dtype
         self._file, self._ref, self._member = file, ref, member
+        self._gathered: F32 | None = None
         self.n_elements = 1
         for dim in self.shape:
             self.n_elements *= dim
 
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """The elements in order, as float32 arrays of (some rows, the last dimension), about 4 MiB each."""
-        if self.dtype not in _FLOATS:
-            raise ModelInvalid(f"The tensor {self.name!r} of {self._file.name} holds {self.dtype}, not floats.")
-        if not self.n_elements:
-            return
+    def read(self, start: int, stop: int) -> F32:
+        """The rows from `start` up to `stop`, as `tensor.Tensor` has it; the storage's CRC is checked at the first."""
+        width = row_width(self.shape)
+        if not self.n_elements or start >= stop:
+            return np.empty((0, width), np.float32)
         self._file.check(self._member)
-        width = self.shape[-1] if self.shape else 1
-        step = max(1, _CHUNK // width) * width
         if self._contiguous():
-            for start in range(0, self.n_elements, step):
-                yield self._read(start, min(step, self.n_elements - start)).reshape(-1, width)
-        else:
+            return self._read(start * width, (stop - start) * width).reshape(-1, width)
+        if self._gathered is None:
             # A transposed or cut-out view: all that it spans is read, and never more than the storage.
             span = 1 + sum((n - 1) * s for n, s in zip(self.shape, self._ref.stride, strict=True))
             strides = [4 * s for s in self._ref.stride]
             view = np.lib.stride_tricks.as_strided(self._read(0, span), self.shape, strides, writeable=False)
-            flat = np.ascontiguousarray(view).reshape(-1)
-            for start in range(0, self.n_elements, step):
-                yield flat[start : start + step].reshape(-1, width)
+            self._gathered = np.ascontiguousarray(view).reshape(-1, width)
+        rows = self._gathered[start:stop]
+        if stop == n_rows(self.shape):
+            self._gathered = None
+        return rows
 
     def _contiguous(self) -> bool:
         expected = 1
@@ -63,15 +58,11 @@ class StoredTensor:
             expected *= n
         return True
 
-    def _read(self, start: int, count: int) -> NDArray[np.float32]:
+    def _read(self, start: int, count: int) -> F32:
         """`count` elements of the storage, from `start` behind the tensor's first."""
-        width = _WIDTHS[self.dtype]
+        width = WIDTHS[self.dtype]
         data = self._file.archive.read(self._member.offset + (self._ref.offset + start) * width, count * width)
-        raw = np.frombuffer(data, _FLOATS[self.dtype])
-        if self.dtype == "bf16":  # the upper half of a float32
-            return (raw.astype(np.uint32) << 16).view(np.float32)
-        with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused where it is used
-            return raw.astype(np.float32)
+        return floats(data, self.dtype, self.name, self._file.name)
 
 
 class TorchFile:
@@ -138,7 +129,7 @@ class TorchFile:
         what = f"the tensor {name[:80]!r}"
         if member is None:
             raise self.archive.damaged(f"{what} is in the storage {storage.key[:80]!r}, which is missing")
-        size = storage.numel * _WIDTHS[storage.dtype]
+        size = storage.numel * WIDTHS[storage.dtype]
         if member.size != size:
             raise self.archive.damaged(f"the storage of {what} should have {size} bytes and has {member.size}")
         count, last = 1, ref.offset

@@ -12,6 +12,7 @@ import pytest
 from torchfiles import Entry, archive, checkpoint, members, replace, table, tensor, text
 
 from pocketllama.convert.pth import TorchFile
+from pocketllama.convert.tensor import chunks
 from pocketllama.errors import ModelInvalid, ModelNotFound, UnsafeFile
 
 TALES = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "tales"
@@ -27,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 def values(path: Path, name: str = "w") -> Any:
     with TorchFile(path) as f:
-        return np.concatenate(list(f.tensors[name].rows())).reshape(f.tensors[name].shape)
+        return np.concatenate(list(chunks(f.tensors[name]))).reshape(f.tensors[name].shape)
 
 
 @pytest.mark.parametrize("zip64", [False, True])
@@ -71,7 +72,7 @@ def test_element_types(cls: str, array: Any, file: Path) -> None:
 def test_integers_are_no_weights(file: Path) -> None:
     file.write_bytes(checkpoint({"w": np.arange(4)}, "LongStorage"))
     with TorchFile(file) as f, pytest.raises(ModelInvalid, match="holds i64"):
-        list(f.tensors["w"].rows())
+        list(chunks(f.tensors["w"]))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_memory_does_not_grow_with_the_tensor(file: Path) -> None:
     del array
     tracemalloc.start()
     with TorchFile(file) as f:
-        for rows in f.tensors["w"].rows():
+        for rows in chunks(f.tensors["w"]):
             assert rows.shape[1] == 4096
         peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -280,6 +281,6 @@ def test_a_checkpoint_that_torch_wrote() -> None:
         assert len(f.tensors) == 57
         w = f.tensors["layers.5.w2.weight"]
         assert (w.shape, w.dtype) == ((256, 768), "f16")
-        rows = np.concatenate(list(w.rows()))
+        rows = np.concatenate(list(chunks(w)))
     assert rows.shape == (256, 768)
     assert np.isfinite(rows).all() and 0.01 < rows.std() < 1

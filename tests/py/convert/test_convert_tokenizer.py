@@ -7,7 +7,8 @@ import pytest
 import sentencepiece
 from llamas import BYTE, CONTROL, NORMAL, PIECES, UNKNOWN, field, sentencepiece_model
 
-from pocketllama.convert.tokenizer import Vocabulary, read_sentencepiece
+from pocketllama.convert.sentencepiece_model import read_sentencepiece
+from pocketllama.convert.vocabulary import Vocabulary
 from pocketllama.errors import ModelInvalid, ModelNotFound
 from pocketllama.gguf import TokenType
 

@@ -18,7 +18,7 @@ from hard_texts import every_category, random_texts  # noqa: E402
 from native_build import program  # noqa: E402
 
 from pocketllama import gguf  # noqa: E402
-from pocketllama.convert.tokenizer import _fields, read_sentencepiece  # noqa: E402
+from pocketllama.convert.sentencepiece_model import _fields, read_sentencepiece  # noqa: E402
 from pocketllama.gguf import ArrayOf, ValueType  # noqa: E402
 
 REPO = Path(__file__).parents[3]

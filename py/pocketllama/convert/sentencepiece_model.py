@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ModelInvalid, ModelNotFound, StorageError
 from ..gguf import TokenType
+from .tiktoken import is_tiktoken
+from .vocabulary import Vocabulary
 
 _MAX_SIZE = 64 << 20  # bytes; Gemma's, with 262,144 pieces, has under 5 MB
 _BPE = 2  # trainer.model_type
@@ -27,19 +28,6 @@ _TYPES = {
     5: TokenType.UNUSED,
     6: TokenType.BYTE,
 }
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Token id → text, score (higher merges first) and type; the ids that begin and end a text, None where unset."""
-
-    tokens: list[str]
-    scores: list[float]
-    types: list[TokenType]
-    unk: int | None
-    bos: int | None
-    eos: int | None
-    add_space_prefix: bool
 
 
 def read_sentencepiece(path: Path) -> Vocabulary:
@@ -63,19 +51,13 @@ def _load(path: Path) -> bytes:
         raise ModelNotFound(f"There is no {path.name} in {path.parent}.") from e
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-    if _is_tiktoken(data):
-        raise _invalid(path, "it is a tiktoken vocabulary (Llama 3), and only sentencepiece can be converted")
+    if is_tiktoken(data):
+        raise _invalid(path, "it is a tiktoken vocabulary, where one of sentencepiece was expected")
     try:
         sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)
     except (RuntimeError, ValueError) as e:
         raise _invalid(path, f"sentencepiece refuses it ({ascii(str(e))[1:200]})") from None
     return data
-
-
-def _is_tiktoken(data: bytes) -> bool:
-    """Lines of base64 and a rank."""
-    word, _, rank = data[:200].partition(b"\n")[0].partition(b" ")
-    return rank.isdigit() and word.isascii()
 
 
 def _invalid(path: Path, why: str) -> ModelInvalid:

@@ -1,0 +1,184 @@
+"""The model files of spring and summer 2023, before GGUF: magic, seven numbers, the vocabulary, then each tensor.
+
+    "ggml"            March: tokens without scores
+    "ggmf" 1          with scores
+    "ggjt" 1          tensors' numbers begin at multiples of 32 bytes
+    "ggjt" 2          May: the halves of a block's bytes hold other weights
+    "ggjt" 3          blocks' scales are float16: the blocks that GGUF has
+Source: ggml's and llama.cpp's histories. All numbers are little-endian, and every one is checked against the file.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from types import TracebackType
+
+from ..errors import ModelInvalid, StorageError
+
+_MAGICS = {b"lmgg": "ggml", b"fmgg": "ggmf", b"tjgg": "ggjt"}  # as their bytes lie in the file
+_VERSIONS = {"ggml": (0,), "ggmf": (1,), "ggjt": (1, 2, 3)}
+_MAX_TOKENS = 1 << 20
+_MAX_TOKEN = 1 << 16  # bytes
+_MAX_TENSORS = 1 << 16
+_MAX_NAME = 256  # bytes
+
+
+@dataclass(frozen=True)
+class Header:
+    """The seven numbers. `n_mult` rounds the feed-forward network's width, `ftype` says what most tensors are."""
+
+    n_vocab: int
+    n_embd: int
+    n_mult: int
+    n_head: int
+    n_layer: int
+    n_rot: int
+    ftype: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor: its type's number, its shape (torch's order), and where its bytes begin."""
+
+    name: str
+    type: int
+    shape: tuple[int, ...]
+    offset: int
+
+
+# (weights in a block, its bytes) for each number of a type, as files of ggjt 3 and GGUF have them …
+BLOCKS = {
+    0: (1, 4),
+    1: (1, 2),
+    2: (32, 18),
+    3: (32, 20),
+    6: (32, 22),
+    7: (32, 24),
+    8: (32, 34),
+    10: (256, 84),
+    11: (256, 110),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),
+}
+# … and before, with scales of float32, and two types that were given up.
+OLD_BLOCKS = BLOCKS | {2: (32, 20), 3: (32, 24), 4: (16, 10), 5: (16, 12), 8: (32, 36)}
+
+
+def is_ggml(path: Path) -> bool:
+    """Whether a file begins as they do."""
+    try:
+        with path.open("rb") as f:
+            return f.read(4) in _MAGICS
+    except OSError:
+        return False
+
+
+class GgmlFile:
+    """An open file. `tokens` are (bytes, score), the score 0 where the format has none. Use it in a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BufferedReader = path.open("rb")
+            self._size = self._file.seek(0, 2)
+            self._file.seek(0)
+        except OSError as e:
+            raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
+        try:
+            self.format, self.version = self._read_version()
+            self.header = Header(*self._numbers("7I"))
+            self.tokens = self._read_tokens()
+            self.tensors = self._read_tensors()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> GgmlFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    @property
+    def blocks(self) -> dict[int, tuple[int, int]]:
+        return BLOCKS if self.version == 3 else OLD_BLOCKS
+
+    def read(self, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on."""
+        try:
+            self._file.seek(offset)
+            data = self._file.read(size)
+        except OSError as e:
+            raise StorageError(f"{self.path} cannot be read: {e.strerror or e}.") from e
+        if len(data) != size:
+            raise self.damaged(f"it ends at byte {offset + len(data)}, {size} bytes were expected from {offset} on")
+        return data
+
+    def damaged(self, what: str) -> ModelInvalid:
+        return ModelInvalid(f"{self.path.name} is damaged: {what}.", remedy="Download the model again.")
+
+    def _take(self, size: int) -> bytes:
+        at = self._file.tell()
+        if size > self._size - at:
+            raise self.damaged(f"{size} bytes were expected at {at} of {self._size}")
+        return self.read(at, size)
+
+    def _numbers(self, code: str) -> tuple[int, ...]:
+        return struct.unpack(f"<{code}", self._take(struct.calcsize(f"<{code}")))
+
+    def _read_version(self) -> tuple[str, int]:
+        name = _MAGICS.get(self._take(4), "")
+        version = self._numbers("I")[0] if name in ("ggmf", "ggjt") else 0
+        if version not in _VERSIONS.get(name, ()):
+            raise ModelInvalid(
+                f"{self.path.name} is a file of {name or 'no known format'} {version}, which is unknown."
+            )
+        return name, version
+
+    def _read_tokens(self) -> list[tuple[bytes, float]]:
+        n, scored = self.header.n_vocab, self.format != "ggml"
+        if n > _MAX_TOKENS or n * 4 > self._size:
+            raise self.damaged(f"its vocabulary has {n} tokens")
+        tokens = []
+        for i in range(n):
+            (size,) = self._numbers("I")
+            if size > _MAX_TOKEN:
+                raise self.damaged(f"its token {i} has {size} bytes")
+            text = self._take(size)
+            tokens.append((text, float(struct.unpack("<f", self._take(4))[0]) if scored else 0.0))
+        return tokens
+
+    def _read_tensors(self) -> dict[str, Entry]:
+        tensors: dict[str, Entry] = {}
+        while self._file.tell() < self._size:
+            entry = self._read_entry()
+            if entry.name in tensors or len(tensors) >= _MAX_TENSORS:
+                raise self.damaged(f"its tensor {entry.name!r} is there twice, or is one of too many")
+            tensors[entry.name] = entry
+        return tensors
+
+    def _read_entry(self) -> Entry:
+        n_dims, n_name, kind = self._numbers("3I")
+        if not 1 <= n_dims <= 2 or not 1 <= n_name <= _MAX_NAME:
+            raise self.damaged(
+                f"a tensor of {n_dims} dimensions with a name of {n_name} bytes is at {self._file.tell()}"
+            )
+        dims = self._numbers(f"{n_dims}I")
+        name = self._take(n_name).decode("utf-8", "replace")
+        if kind not in self.blocks:
+            raise self.damaged(f"its tensor {name!r} is of the type {kind}, which its version had not")
+        if self.format == "ggjt":
+            self._file.seek(-self._file.tell() % 32, 1)
+        weights, size = self.blocks[kind]
+        n = 1
+        for dim in dims:
+            n *= dim
+        at = self._file.tell()
+        if dims[0] % weights or not n or n // weights * size > self._size - at:
+            raise self.damaged(f"its tensor {name!r} of {dims} reaches beyond its end, or is no number of blocks")
+        self._file.seek(at + n // weights * size)
+        return Entry(name, kind, dims[::-1], at)
