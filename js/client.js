@@ -5,7 +5,7 @@ import { camel, checkOptions } from "./names.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
-const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap", "template"];
+const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap", "template", "draft"];
 const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "speculate", "signal"];
 const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "schema", "template", "templateVariables", "overflow"];
 
@@ -51,12 +51,14 @@ export class Llm {
    * @param {Pick<import("./index.cjs").LoadOptions, "onProgress" | "signal">} options
    */
   async prepare({ onProgress, signal }) {
-    const { model } = this;
-    try {
-      await this.#call("models/show", { model }, { signal });
-    } catch (error) {
-      if (!(error instanceof PocketllamaError) || error.code !== CODES.ModelNotFound) throw error;
-      await this.#call("models/pull", { model }, { signal, onProgress });
+    const { draft } = this.#options;
+    for (const model of draft === undefined ? [this.model] : [this.model, draft]) {
+      try {
+        await this.#call("models/show", { model }, { signal });
+      } catch (error) {
+        if (!(error instanceof PocketllamaError) || error.code !== CODES.ModelNotFound) throw error;
+        await this.#call("models/pull", { model }, { signal, onProgress });
+      }
     }
   }
 
@@ -189,10 +191,11 @@ export class Llm {
   }
 
   async #start() {
-    const { onSetup, onStderr, cwd, contextLength, kvType, mmap, template } = this.#options;
+    const { onSetup, onStderr, cwd, contextLength, kvType, mmap, template, draft } = this.#options;
     const loading = [
       ...(contextLength === undefined ? [] : [`--ctx=${contextLength}`]), ...(kvType === undefined ? [] : [`--kv-type=${kvType}`]),
       ...(mmap === false ? ["--no-mmap"] : []), ...(template === undefined ? [] : [`--template=${template}`]),
+      ...(draft === undefined ? [] : [`--draft=${draft}`]),
     ];
     const { runnerCommand } = await import("./command.js");
     const { command, env } = await runnerCommand(this.#options, { onSetup, signal: this.#closing.signal });

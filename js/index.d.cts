@@ -34,6 +34,8 @@ export interface LoadOptions {
   mmap?: boolean;
   /** The chat template in place of the model's own: a built-in one's name ("chatml") or a Jinja file. */
   template?: string;
+  /** A smaller model of the same vocabulary, whose guesses make this one faster. It is fetched as the model is. */
+  draft?: string;
   /** Aborts the loading. It has no part in what follows. */
   signal?: AbortSignal;
 }
@@ -62,9 +64,9 @@ export interface CompleteOptions {
   keep?: number;
   /**
    * "ngram": guess tokens ahead from the text so far, and verify them. The text is the same, and comes faster where it
-   * repeats what is in the prompt.
+   * repeats what is in the prompt. "draft": let the model's draft guess, which is what "auto" means if it has one.
    */
-  speculate?: "auto" | "off" | "ngram";
+  speculate?: "auto" | "off" | "ngram" | "draft";
   /** Stops the completion; what waits for it rejects with the signal's reason (an AbortError by default). */
   signal?: AbortSignal;
 }

@@ -43,14 +43,17 @@ class Client:
         kv_type: str | None = None,
         mmap: bool = True,
         template: str | None = None,
+        draft: str | None = None,
     ) -> None:
-        """`command` starts the runner (this Python's `pocketllama rpc` by default, for which alone the last four are
-        meant: see `LLM`); `env` adds to its environment. `template` is the chat template: a name, or a file's path."""
+        """`command` starts the runner (this Python's `pocketllama rpc` by default, for which alone the last five are
+        meant: see `LLM`); `env` adds to its environment. `template` is the chat template: a name, or a file's path.
+        `draft` is a smaller model whose guesses save time."""
         self.model = model
         loading = [] if context_length is None else [f"--ctx={context_length}"]
         loading += [] if kv_type is None else [f"--kv-type={kv_type}"]
         loading += [] if mmap else ["--no-mmap"]
         loading += [] if template is None else [f"--template={template}"]
+        loading += [] if draft is None else [f"--draft={draft}"]
         self._command = list(command or [sys.executable, "-m", "pocketllama", "rpc", "-m", model, *loading])
         self._env = dict(env or {})
         self._runner: _Runner | None = None

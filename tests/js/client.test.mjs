@@ -45,8 +45,8 @@ test("iterating after the result gives the text in one piece, and iterating twic
 test("how a model is loaded is said on the runner's command line", async () => {
   const argv = (options) => using(async (llm) => JSON.parse(await llm.complete("argv").text()), options);
   assert.deepEqual(await argv({}), ["rpc", "-m", "tales"]);
-  const options = { contextLength: 64, kvType: "q8_0", mmap: false };
-  assert.deepEqual(await argv(options), ["rpc", "-m", "tales", "--ctx=64", "--kv-type=q8_0", "--no-mmap"]);
+  const options = { contextLength: 64, kvType: "q8_0", mmap: false, draft: "small" };
+  assert.deepEqual(await argv(options), ["rpc", "-m", "tales", "--ctx=64", "--kv-type=q8_0", "--no-mmap", "--draft=small"]);
 });
 
 test("options get the protocol's names; what is not given is not sent", () => using(async (llm) => {

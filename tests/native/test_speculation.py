@@ -46,7 +46,7 @@ def llm(own_library: None) -> Iterator[LLM]:
 class Prophet:
     """Knows the text that will come, and is wrong about each token with this probability."""
 
-    seconds = 0.0
+    seconds = took = 0.0
 
     def __init__(self, text: Sequence[int], at: int, wrong: float) -> None:
         self._text, self._at, self._wrong, self._random = text, at, wrong, random.Random(at)

@@ -39,9 +39,8 @@ SHIFTING = (
     Option("context_shift", ("--context-shift",), bool, "a full context forgets its older half, and goes on"),
     Option("keep", ("--keep",), int, "… but not the first N tokens of it (4)", "N"),
 )
-SPECULATION = (
-    Option("speculate", ("--speculate",), str, "guess ahead, for the same text in less time: ngram (off)", "HOW"),
-)
+SPECULATE = Option("speculate", ("--speculate",), str, "guess ahead: ngram, from the text so far (off)", "HOW")
+DRAFT = Option("draft", ("--draft",), str, "a smaller model of the same vocabulary, whose guesses save time", "MODEL")
 LOADING = (
     Option("kv_type", ("--kv-type",), str, "what the cache holds: f16, f32, or q8_0 for half the memory (f16)", "TYPE"),
     Option("no_mmap", ("--no-mmap",), bool, "read the file into memory: it may then change, or its disk go away"),

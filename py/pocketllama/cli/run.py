@@ -11,13 +11,14 @@ from .. import output
 from ..argv import Option, Verb
 from .common import (
     CTX,
+    DRAFT,
     JSON,
     LOADING,
     MODEL,
     NAMES,
     SAMPLING,
     SHIFTING,
-    SPECULATION,
+    SPECULATE,
     TEMPLATE,
     THREADS,
     load,
@@ -34,6 +35,7 @@ def run(
     threads: int | None = None,
     kv_type: str | None = None,
     no_mmap: bool = False,
+    draft: str | None = None,
     as_json: bool = False,
     stats: bool = False,
     **sampling: Any,
@@ -44,7 +46,7 @@ def run(
     options = Sampling.of(**sampling)
     text = read_prompt(prompt)
     mmap = False if no_mmap else None
-    loading = {"context_length": ctx, "threads": threads, "kv_type": kv_type, "mmap": mmap}
+    loading = {"context_length": ctx, "threads": threads, "kv_type": kv_type, "mmap": mmap, "draft": draft}
     with closing(load(model, model_type=model_type, **loading)) as llm:
         generation = llm.complete(text, options)
         if not as_json:
@@ -92,11 +94,13 @@ def rpc(
     ctx: int | None = None,
     kv_type: str | None = None,
     no_mmap: bool = False,
+    draft: str | None = None,
 ) -> None:
     """Serve JSON-RPC on standard input and output."""
     from ..rpc import runner
 
-    raise SystemExit(runner.main(model, queue, template, context_length=ctx, kv_type=kv_type, mmap=not no_mmap))
+    loading = {"context_length": ctx, "kv_type": kv_type, "mmap": not no_mmap}
+    raise SystemExit(runner.main(model, queue, template, draft, **loading))
 
 
 def tokenize(text: str, model: str = "tales", bos: bool = False, special: bool = False, as_json: bool = False) -> None:
@@ -122,7 +126,8 @@ VERBS: dict[str, Verb] = {
             *SAMPLING,
             CTX,
             *SHIFTING,
-            *SPECULATION,
+            SPECULATE,
+            DRAFT,
             THREADS,
             *LOADING,
             Option("model_type", ("--model-type",), str, "for GGML files of 2023: llama, gptj, gpt2, …", "TYPE"),
@@ -147,6 +152,7 @@ VERBS: dict[str, Verb] = {
             TEMPLATE,
             CTX,
             *LOADING,
+            DRAFT,
         ),
         examples=(
             """echo '{"jsonrpc":"2.0","id":1,"method":"complete","params":{"prompt":"Once"}}' | pocketllama rpc""",

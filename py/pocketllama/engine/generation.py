@@ -242,12 +242,12 @@ class Generation:
         """Evaluate the newest token and what may follow it; what follows."""
         llm, options = self._llm, self._options
         if self._speculation is None:
-            self._speculation = Speculation(llm, options, self._history)
+            workers = llm._workers(self._threads)
+            self._speculation = Speculation(llm, options, self._history, workers, self._cancel)
         if keep is not None and len(llm._context) == llm.context_length:
             llm._shift(keep)
         most = options.max_tokens - len(self._generated) if self._bounded else None
-        workers = llm._workers(self._threads)
-        chosen = self._speculation.step(self._history, sampler, most, workers, self._cancel)
+        chosen = self._speculation.step(self._history, sampler, most)
         self._ahead = len(chosen) - 1
         return chosen
 

@@ -19,6 +19,7 @@ from .backend import Backend
 from .batch import Batch, complete_all
 from .cancel import flag_of
 from .conversation import REMEMBERED, Conversations
+from .draft import Drafting
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
 from .stock import Config, StockLLM
@@ -27,7 +28,7 @@ from .turn import Turn
 MAX_SEQS = 1024
 
 
-class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is untyped
+class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransformers is untyped
     """A language model on this machine.
 
     >>> with LLM.from_pretrained("tales") as llm:
@@ -115,11 +116,13 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         progress: Any = None,
         kv_type: str = "f16",
         n_seqs: int = 0,
+        draft: str | None = None,
         **options: Any,
     ) -> LLM:
         """Load a model by name: `tales`, an alias, `hf:owner/repo[:quant]`, an https URL or a path.
 
         What is not on this machine is fetched first; `progress` is called with `models.ProgressEvent`s then.
+        `draft` names a smaller model of the same vocabulary, whose guesses make this one faster (see `load_draft`).
         `options` are fields of `ctransformers.Config`: context_length, threads, batch_size, mmap, temperature, ….
         """
         from .. import models
@@ -134,7 +137,8 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         if alias := models.aliases().get(name_or_path):  # better said before a gigabyte has been fetched
             files.check_architecture(alias.name, alias.architecture, native.find(lib))
         model = models.pull(name_or_path, progress=progress)
-        return cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type, n_seqs=n_seqs)
+        llm = cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type, n_seqs=n_seqs)
+        return llm.load_draft(draft, progress=progress, lib=lib) if draft is not None else llm
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
@@ -142,6 +146,7 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         """Free the model; waits for a native call under way. Later calls raise EngineClosed. Closing twice is fine."""
         with self._turn.step():
             self._backend.close()
+        self._close_draft()
 
     def __enter__(self) -> LLM:
         return self
@@ -201,6 +206,8 @@ class LLM(Conversations, StockLLM):  # type: ignore[misc]  # ctransformers is un
         }
         if isinstance(self._backend, own.Own):
             facts["memory"] = self._backend.memory()
+        if self.draft:
+            facts["draft"] = self.draft.describe()
         return facts
 
     # ---- text and tokens -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ _MEMORY = 0.97  # of what has been seen, for each token seen since: a text chang
 class Ngrams:
     """The guesses, and how far they are to be trusted. See `speculate.Guesser`."""
 
-    seconds = 0.0  # that one guessed token takes: nothing beside an evaluation
+    seconds = took = 0.0  # guesses take nothing beside an evaluation
 
     def __init__(self, prompt: Iterable[int]) -> None:
         self._text: list[int] = []

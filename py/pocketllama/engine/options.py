@@ -11,7 +11,7 @@ from ..errors import UsageError
 
 MAX_STOPS = 16
 MAX_SEED = 2**63 - 1
-SPECULATE = ("auto", "off", "ngram")
+SPECULATE = ("auto", "off", "ngram", "draft")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, what is added to its logit)
     context_shift: bool = False  # a full context forgets its older half, and the text goes on in place of ending
     keep: int = 4  # … but not this many tokens at its start: models rest much of their attention there
-    # Guess tokens ahead and verify them: "ngram" from the text so far, "off", "auto". No guess changes the text.
+    # Guess tokens ahead and verify them: "ngram" from the text so far, "draft" by the model's draft, "off"; "auto" is
+    # "draft" where there is one, else "off". No guess changes the text.
     speculate: str = "auto"
 
     def __post_init__(self) -> None:

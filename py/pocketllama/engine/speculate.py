@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
 from .cancel import flag_of
+from .draft import Drafts
 from .ngram import Ngrams
 from .options import Sampling
 from .own import Own
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
 
 def speculates(llm: LLM, options: Sampling) -> bool:
     """Whether a generation with these options speculates on this model; UsageError if it cannot and should."""
-    if options.speculate in ("auto", "off"):
+    if options.speculate == "off" or (options.speculate == "auto" and llm.draft is None):
         return False
+    if options.speculate == "draft" and llm.draft is None:
+        raise UsageError(
+            "This model has no draft that could guess for it.",
+            remedy="Load it with one (draft, --draft), or guess from the text (speculate, --speculate ngram).",
+        )
     if not isinstance(llm._backend, Own):
         raise UsageError(
             "ctransformers' library evaluates for one token's logits at a time, and cannot speculate.",
@@ -39,7 +45,8 @@ def speculates(llm: LLM, options: Sampling) -> bool:
 class Guesser(Protocol):
     """Where guesses come from."""
 
-    seconds: float  # that one guessed token takes, beside the evaluation
+    seconds: float  # that one guessed token takes, as far as is known; 0 where that is nothing beside an evaluation
+    took: float  # seconds that the last guess took
 
     def feed(self, tokens: Iterable[int]) -> None:
         """The text goes on with `tokens`, behind the prompt that this was made with."""
@@ -48,27 +55,26 @@ class Guesser(Protocol):
         """Of up to `n` guesses, how likely each is right if those before it are."""
 
     def guess(self, n: int) -> list[int]:
-        """The next `n` tokens, or fewer."""
+        """The next `n` tokens, or fewer. May raise Cancelled."""
 
 
 class Speculation:
     """That of one generation: its guesses, and what came of them."""
 
-    def __init__(self, llm: LLM, options: Sampling, history: Sequence[int]) -> None:
-        self._llm, self._options = llm, options
-        self._guesser: Guesser = Ngrams(history)
+    def __init__(
+        self, llm: LLM, options: Sampling, history: Sequence[int], threads: int, cancel: Callable[[], bool]
+    ) -> None:
+        self._llm, self._threads, self._cancel = llm, threads, cancel
+        self._guesser: Guesser
+        if options.speculate == "ngram":
+            self._guesser = Ngrams(history)
+        else:
+            self._guesser = Drafts(llm, options, history, threads, cancel)
         self._pace = Pace()
         self._fed = len(history)
         self.drafted = self.accepted = 0  # tokens guessed, and those that were right
 
-    def step(
-        self,
-        history: Sequence[int],
-        sampler: Any,
-        most: int | None,
-        threads: int,
-        cancel: Callable[[], bool],
-    ) -> list[int]:
+    def step(self, history: Sequence[int], sampler: Any, most: int | None) -> list[int]:
         """Evaluate the newest token of `history`, which is all that the model's context lacks, and what is guessed to
         follow it. The tokens that are chosen behind it, up to `most`. The caller has the turn, and has made room.
 
@@ -80,15 +86,14 @@ class Speculation:
         self._fed = len(history)
         context = llm._context
         room = min(MOST, llm.context_length - len(context) - 1, MOST if most is None else most - 1)
-        started = time.perf_counter()
         n = self._pace.choose(guesser.chances(room), guesser.seconds) if room > 0 else 0
         guess = guesser.guess(n) if n else []
-        guessed = time.perf_counter()
+        started = time.perf_counter()
         tokens = [history[-1], *guess]
         items = [(token, 0, len(context) + i, True) for i, token in enumerate(tokens)]
         llm._writer, llm._logits_lost = None, True
-        llm._backend.evaluate_items(items, threads, flag_of(cancel))
-        seconds = time.perf_counter() - guessed
+        llm._backend.evaluate_items(items, self._threads, flag_of(self._cancel))
+        seconds = time.perf_counter() - started
         context.append(tokens[0])
         llm._logits_lost = bool(guess)  # the last row is not that behind the context
         chosen: list[int] = []
@@ -99,5 +104,5 @@ class Speculation:
                 break
         self.drafted += len(guess)
         self.accepted += sum(a == b for a, b in zip(chosen, guess, strict=False))
-        self._pace.learn(len(tokens), len(chosen), seconds, guessed - started if guess else 0.0)
+        self._pace.learn(len(tokens), len(chosen), seconds, guesser.took if n else 0.0)
         return chosen
