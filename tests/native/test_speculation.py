@@ -13,6 +13,7 @@ from pocketllama import LLM, errors
 from pocketllama.engine import Cancel, Completion, Sampling, speculate
 from pocketllama.engine.pace import Pace
 
+from ..bench import speculation as bench
 from .cases import CASES
 from .library import Library
 
@@ -220,3 +221,18 @@ def test_what_cannot_be_is_said() -> None:
         with pytest.raises(errors.UsageError, match="cannot speculate"):
             bundled.complete(PROMPT, speculate="ngram")
         assert bundled.complete(PROMPT, speculate="off", max_tokens=2, temperature=0).result().completion_tokens == 2
+
+
+def test_the_benchmark_measures_the_texts_that_it_says(tales: Path) -> None:
+    with LLM(str(tales)) as llm:
+        prompt, cases = bench.texts(llm, 40)
+        # The same story, so edited that less and less of it is left.
+        told = llm.detokenize(cases["copy"])
+        assert told in llm.detokenize(prompt) and "said" not in str(llm.detokenize(cases["names"]))
+        report = bench.compare(llm, prompt, {name: cases[name] for name in ("words", "noise")}, "ngram", 1)
+        assert report["words"]["tokens"] == len(cases["words"]) > 20
+        costs = bench.costs(llm, prompt * 6, 1)
+        table = bench.markdown(
+            {"model": "tales", "threads": 1, "one_ms": 1.0, "costs": {n: costs[n] for n in costs if n}, "texts": report}
+        )
+        assert "| words |" in table and bench.index_seconds(prompt, 1000) > 0

@@ -71,8 +71,27 @@ class Speculation:
         else:
             self._guesser = Drafts(llm, options, history, threads, cancel)
         self._pace = Pace()
+        self._took = 0.0  # seconds that the last guess took
         self._fed = len(history)
         self.drafted = self.accepted = 0  # tokens guessed, and those that were right
+
+    def guess(self, history: Sequence[int], room: int) -> list[int]:
+        """What may follow `history`: at most `room` tokens, and only if evaluating them with the newest one promises to
+        save time. Cancelled."""
+        guesser = self._guesser
+        guesser.feed(history[self._fed :])
+        self._fed = len(history)
+        n = self._pace.choose(guesser.chances(min(room, MOST)), guesser.seconds) if room > 0 else 0
+        self._took = 0.0
+        found = guesser.guess(n) if n else []
+        self._took = guesser.took if n else 0.0
+        return found
+
+    def learn(self, guess: Sequence[int], chosen: Sequence[int], seconds: float) -> None:
+        """Evaluating the newest token with the last `guess` took so long, and these were chosen."""
+        self.drafted += len(guess)
+        self.accepted += sum(a == b for a, b in zip(guess, chosen, strict=False))
+        self._pace.learn(1 + len(guess), len(chosen), seconds, self._took)
 
     def step(self, history: Sequence[int], sampler: Any, most: int | None) -> list[int]:
         """Evaluate the newest token of `history`, which is all that the model's context lacks, and what is guessed to
@@ -81,28 +100,28 @@ class Speculation:
         The context then ends with the newest token, and the cache holds the chosen tokens but the last behind it.
         Cancelled leaves the context as it was.
         """
-        llm, guesser = self._llm, self._guesser
-        guesser.feed(history[self._fed :])
-        self._fed = len(history)
-        context = llm._context
-        room = min(MOST, llm.context_length - len(context) - 1, MOST if most is None else most - 1)
-        n = self._pace.choose(guesser.chances(room), guesser.seconds) if room > 0 else 0
-        guess = guesser.guess(n) if n else []
-        started = time.perf_counter()
-        tokens = [history[-1], *guess]
-        items = [(token, 0, len(context) + i, True) for i, token in enumerate(tokens)]
+        llm, context = self._llm, self._llm._context
+        room = llm.context_length - len(context) - 1
+        guess = self.guess(history, room if most is None else min(room, most - 1))
         llm._writer, llm._logits_lost = None, True
-        llm._backend.evaluate_items(items, self._threads, flag_of(self._cancel))
-        seconds = time.perf_counter() - started
-        context.append(tokens[0])
+        seconds = evaluate(llm, 0, len(context), [history[-1], *guess], self._threads, self._cancel)
+        context.append(history[-1])
         llm._logits_lost = bool(guess)  # the last row is not that behind the context
         chosen: list[int] = []
-        for row in range(len(tokens)):
+        for row in range(1 + len(guess)):
             token = llm._backend.choose(sampler, context + chosen if chosen else context, row)
             chosen.append(token)
             if row == len(guess) or token != guess[row] or token in llm.vocab.ends:
                 break
-        self.drafted += len(guess)
-        self.accepted += sum(a == b for a, b in zip(chosen, guess, strict=False))
-        self._pace.learn(len(tokens), len(chosen), seconds, guesser.took if n else 0.0)
+        self.learn(guess, chosen, seconds)
         return chosen
+
+
+def evaluate(
+    llm: LLM, seq: int, n_past: int, tokens: Sequence[int], threads: int, cancel: Callable[[], bool] = lambda: False
+) -> float:
+    """Evaluate tokens of a sequence, and keep the logits behind each; how many seconds that took."""
+    started = time.perf_counter()
+    items = [(token, seq, n_past + i, True) for i, token in enumerate(tokens)]
+    llm._backend.evaluate_items(items, threads, flag_of(cancel))
+    return time.perf_counter() - started
