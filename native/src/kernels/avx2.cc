@@ -16,9 +16,10 @@
 namespace pl {
 namespace {
 
-inline int32_t add_up(__m128i v) {
-  const __m128i two = _mm_add_epi32(v, _mm_unpackhi_epi64(v, v));
-  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+// The sums of the even and of the odd numbers of 16 bits, in the lowest two.
+inline __m128i add_up_pairs(__m128i v) {
+  const __m128i two = _mm_add_epi16(v, _mm_unpackhi_epi64(v, v));
+  return _mm_add_epi16(two, _mm_shuffle_epi32(two, 1));
 }
 
 void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
@@ -38,7 +39,7 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     const bool finite = bits < 0x7F800000;
     if (!finite || !(largest >= 1e-30f)) {  // as in scalar.cc
       const float d = finite ? 0.0f : __builtin_nanf("");
-      *out = {d, d, 0, {0, 0}, {}};
+      *out = {}, out->d = out->d_sum = d;
       continue;
     }
     const __m256 inverse = _mm256_set1_ps(127.0f / largest);
@@ -48,11 +49,13 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     const __m256i bytes = _mm256_permutevar8x32_epi32(
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3])),
         _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    const __m256i sums = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(-1));
+    const __m256i pairs = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes));
+    const __m128i low = add_up_pairs(_mm256_castsi256_si128(pairs)), high = add_up_pairs(_mm256_extracti128_si256(pairs, 1));
+    _mm_storeu_si64(out->minus_pairs16, _mm_unpacklo_epi32(low, high));
+    _mm_storeu_si32(out->minus_pairs, _mm_add_epi16(low, high));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out->q), bytes);
     out->d = largest / 127.0f;
-    out->minus_sum16[0] = add_up(_mm256_castsi256_si128(sums));
-    out->minus_sum16[1] = add_up(_mm256_extracti128_si256(sums, 1));
+    for (int h = 0; h < 2; ++h) out->minus_sum16[h] = out->minus_pairs16[h][0] + out->minus_pairs16[h][1];
     out->minus_sum = out->minus_sum16[0] + out->minus_sum16[1];
     out->d_sum = out->d * static_cast<float>(-out->minus_sum);
   }

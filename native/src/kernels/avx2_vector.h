@@ -16,18 +16,12 @@ struct Avx2 {
   using F = __m256;
   static constexpr int kRows = 8;
 #if defined(__AVXVNNI__)
-  static constexpr bool kSignedDot = false;  // weights are unsigned in the dot product
-  static constexpr int together(int) { return 0; }
+  static constexpr bool kDot = true;
+  static I dot(I sum, I w, I a) { return _mm256_dpbusd_avx_epi32(sum, w, a); }
 #else
-  static constexpr bool kSignedDot = true;
-  // Products of pairs must stay within 16 bits, and of weights up to kMax so many of them may be added before they are
-  // widened: 1, 2, 4 or 8.
-  static constexpr int together(int max) {
-    const int fit = 32767 / (2 * 127 * max);
-    return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
-  }
+  static constexpr bool kDot = false;
 #endif
-  static constexpr int kTile = 4;  // tokens: 4 sums in 16 bits, 4 in 32, 4 totals and what is in between: 16 registers
+  static constexpr int kTile = 4;  // tokens: 4 sums, 4 totals, and what is in between: more would leave the 16 registers
   static constexpr int kFew = 2;   // tokens: with more, weights leave the registers between their uses
 
   static constexpr int kQueries = 3;  // that attend together: four sums each
@@ -50,6 +44,21 @@ struct Avx2 {
   static I add(I a, I b) { return _mm256_add_epi32(a, b); }
   static I subtract(I a, I b) { return _mm256_sub_epi32(a, b); }
   static I multiply(I a, I b) { return _mm256_mullo_epi32(a, b); }
+  // In 16 bits: the low halves of products, and of sums; pairs of products of an unsigned and a signed byte, and their
+  // sums in 32 bits.
+  static I words(int x) { return _mm256_set1_epi16(static_cast<int16_t>(x)); }
+  static I multiply16(I a, I b) { return _mm256_mullo_epi16(a, b); }
+  static I add16(I a, I b) { return _mm256_add_epi16(a, b); }
+  static I pair_products(I w, I a) { return _mm256_maddubs_epi16(w, a); }
+  static I widen(I pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+  // Of bytes; b's where a is negative is -b.
+  static I magnitude(I a) { return _mm256_abs_epi8(a); }
+  static I with_sign_of(I a, I b) { return _mm256_sign_epi8(b, a); }
+  // Whole numbers may be added in any order, and GCC chooses one that keeps all products until the end, in memory.
+  static I in_order(I a) {
+    __asm__("" : "+x"(a));
+    return a;
+  }
   template <int kBits>
   static I shift_left(I a) { return _mm256_slli_epi32(a, kBits); }
   template <int kBits>
@@ -143,44 +152,6 @@ struct Avx2 {
     out[2] = _mm256_unpacklo_epi64(c, d);
     out[3] = _mm256_unpackhi_epi64(c, d);
   }
-
-  // Σ weights · activations in whole numbers.
-#if defined(__AVXVNNI__)
-  template <int, bool>
-  struct Sum {
-    I sum;
-    void start(I from) { sum = from; }
-    template <int>
-    void add(I w, const int8_t* four) { sum = _mm256_dpbusd_avx_epi32(sum, w, ints_at(four)); }
-    I end() const { return sum; }
-  };
-#else
-  template <int kTogether, bool kSigned>
-  struct Sum {
-    I sum, pairs;
-    void start(I from) { sum = from; }
-    template <int kQuad>
-    void add(I w, const int8_t* four) {
-      I products;
-      if constexpr (kSigned) {  // the sign of w is moved to the activations, which are never -128
-        products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(ints_at(four), w));
-      } else {
-        products = _mm256_maddubs_epi16(w, ints_at(four));
-      }
-      if constexpr (kQuad % kTogether == 0) {
-        if constexpr (kQuad > 0) widen();
-        pairs = products;
-      } else {
-        pairs = _mm256_add_epi16(pairs, products);
-      }
-    }
-    void widen() { sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))); }
-    I end() {
-      widen();
-      return sum;
-    }
-  };
-#endif
 };
 
 }  // namespace

@@ -20,22 +20,16 @@ struct Avx512 {
   using F = __m512;
   static constexpr int kRows = 16;
 #if defined(__AVX512VNNI__)
-  static constexpr bool kSignedDot = false;  // weights are unsigned in the dot product
-  static constexpr int together(int) { return 0; }
+  static constexpr bool kDot = true;
+  static I dot(I sum, I w, I a) { return _mm512_dpbusd_epi32(sum, w, a); }
 #if defined(POCKETLLAMA_FEWER_KERNELS)
   static constexpr int kFew = 2;
 #else
   static constexpr int kFew = 8;  // tokens: 8 vectors of weights stay in registers beside sums and totals
 #endif
 #else
-  static constexpr bool kSignedDot = true;
+  static constexpr bool kDot = false;
   static constexpr int kFew = 1;  // more would fit, and take longer to compile than these machines are worth
-  // Products of pairs must stay within 16 bits, and of weights up to kMax so many of them may be added before they are
-  // widened: 1, 2, 4 or 8.
-  static constexpr int together(int max) {
-    const int fit = 32767 / (2 * 127 * max);
-    return fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
-  }
 #endif
 #if defined(POCKETLLAMA_FEWER_KERNELS)  // under sanitizers, where compiling them all takes minutes
   static constexpr int kTile = 3;
@@ -63,6 +57,18 @@ struct Avx512 {
   static I add(I a, I b) { return _mm512_add_epi32(a, b); }
   static I subtract(I a, I b) { return _mm512_sub_epi32(a, b); }
   static I multiply(I a, I b) { return _mm512_mullo_epi32(a, b); }
+  // As in avx2_vector.h.
+  static I words(int x) { return _mm512_set1_epi16(static_cast<int16_t>(x)); }
+  static I multiply16(I a, I b) { return _mm512_mullo_epi16(a, b); }
+  static I add16(I a, I b) { return _mm512_add_epi16(a, b); }
+  static I pair_products(I w, I a) { return _mm512_maddubs_epi16(w, a); }
+  static I widen(I pairs) { return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)); }
+  static I magnitude(I a) { return _mm512_abs_epi8(a); }
+  static I with_sign_of(I a, I b) { return _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), bytes(0), b); }
+  static I in_order(I a) {
+    __asm__("" : "+v"(a));
+    return a;
+  }
   template <int kBits>
   static I shift_left(I a) { return _mm512_slli_epi32(a, kBits); }
   template <int kBits>
@@ -153,45 +159,6 @@ struct Avx512 {
     out[2] = _mm512_unpacklo_epi64(c, d);
     out[3] = _mm512_unpackhi_epi64(c, d);
   }
-
-  // Σ weights · activations in whole numbers.
-#if defined(__AVX512VNNI__)
-  template <int, bool>
-  struct Sum {
-    I sum;
-    void start(I from) { sum = from; }
-    template <int>
-    void add(I w, const int8_t* four) { sum = _mm512_dpbusd_epi32(sum, w, ints_at(four)); }
-    I end() const { return sum; }
-  };
-#else
-  template <int kTogether, bool kSigned>
-  struct Sum {
-    I sum, pairs;
-    void start(I from) { sum = from; }
-    template <int kQuad>
-    void add(I w, const int8_t* four) {
-      I products;
-      if constexpr (kSigned) {  // the sign of w is moved to the activations, which are never -128
-        const I a = ints_at(four);
-        products = _mm512_maddubs_epi16(_mm512_abs_epi8(w), _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(w), bytes(0), a));
-      } else {
-        products = _mm512_maddubs_epi16(w, ints_at(four));
-      }
-      if constexpr (kQuad % kTogether == 0) {
-        if constexpr (kQuad > 0) widen();
-        pairs = products;
-      } else {
-        pairs = _mm512_add_epi16(pairs, products);
-      }
-    }
-    void widen() { sum = _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1))); }
-    I end() {
-      widen();
-      return sum;
-    }
-  };
-#endif
 };
 
 }  // namespace

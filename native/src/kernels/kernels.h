@@ -22,10 +22,12 @@ struct ActBlock {
   float d_sum;             // d * Σ q
   int32_t minus_sum;       // -Σ q
   int32_t minus_sum16[2];  // the same of q[0..16) and of q[16..32)
+  // The same by where a product of bytes in 16 bits puts them: of q[4i] and q[4i + 1], of q[4i + 2] and q[4i + 3].
+  int16_t minus_pairs[2], minus_pairs16[2][2];
   int8_t q[32];            // -127..127, rounded to nearest, ties to even
 };
 constexpr int64_t kActBlock = 32;
-static_assert(sizeof(ActBlock) == 52);
+static_assert(sizeof(ActBlock) == 64);  // one line of the caches
 
 // A piece of out(t, r) = w(r, :) · in(t, :), t < n, r < rows.
 struct Product {

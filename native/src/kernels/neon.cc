@@ -23,7 +23,7 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     const bool finite = bits < 0x7F800000u;
     if (!finite || !(largest >= 1e-30f)) {  // as in scalar.cc
       const float d = finite ? 0.0f : __builtin_nanf("");
-      *out = {d, d, 0, {0, 0}, {}};
+      *out = {}, out->d = out->d_sum = d;
       continue;
     }
     const float inverse = 127.0f / largest;
@@ -35,7 +35,14 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     }
     for (int h = 0; h < 2; ++h) {
       vst1q_s8(out->q + 16 * h, vcombine_s8(vmovn_s16(q[2 * h]), vmovn_s16(q[2 * h + 1])));
-      out->minus_sum16[h] = -vaddvq_s16(vaddq_s16(q[2 * h], q[2 * h + 1]));
+      const int16x8_t sums = vaddq_s16(q[2 * h], q[2 * h + 1]);
+      const int16x8_t pairs = vpaddq_s16(sums, sums);
+      out->minus_pairs16[h][0] = static_cast<int16_t>(-vgetq_lane_s16(pairs, 0) - vgetq_lane_s16(pairs, 2));
+      out->minus_pairs16[h][1] = static_cast<int16_t>(-vgetq_lane_s16(pairs, 1) - vgetq_lane_s16(pairs, 3));
+      out->minus_sum16[h] = out->minus_pairs16[h][0] + out->minus_pairs16[h][1];
+    }
+    for (int k = 0; k < 2; ++k) {
+      out->minus_pairs[k] = static_cast<int16_t>(out->minus_pairs16[0][k] + out->minus_pairs16[1][k]);
     }
     out->d = largest / 127.0f;
     out->minus_sum = out->minus_sum16[0] + out->minus_sum16[1];

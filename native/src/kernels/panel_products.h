@@ -12,6 +12,7 @@
 
 #include "kernels.h"
 #include "panel_formats.h"
+#include "panel_sums.h"
 
 namespace pl {
 namespace {
@@ -19,38 +20,25 @@ namespace {
 constexpr int kChunkGroups = 32;  // of 32 weights: with 16 rows 16 KiB, half of a small first cache
 
 // What of a format the sums need to know: formats that are alike in this share their code.
-template <int kTogether_, bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
+template <bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
 struct Arithmetic {
-  static constexpr int kTogether = kTogether_;  // see V::Sum
   static constexpr bool kSigned = kSigned_, kZero = kZero_, kHalves = kHalves_, kMins = kMins_;
 };
 
-// What weights are too high by: kZero, or with signed weights in unsigned dot products 128.
 template <class V, class Format>
-constexpr int kZeroOf = Format::kSigned && !V::kSignedDot ? 128 : Format::kZero;
-
-template <class V, class Format>
-using ArithmeticOf = Arithmetic<V::together(Format::kMax), V::kSignedDot && Format::kSigned, kZeroOf<V, Format> != 0,
-                                Format::kHalves, Format::kMins>;
-
-// What a sum begins with: zero times minus the sum of the activations.
-template <class V, class A>
-PL_INLINE typename V::I correction(int zero, const int32_t& minus_sum) {
-  if constexpr (A::kZero) return V::multiply(V::ints_at(&minus_sum), V::ints(zero));
-  else return V::ints(0);
-}
+using ArithmeticOf = Arithmetic<!V::kDot && Format::kSigned, kZeroOf<V, Format> != 0, Format::kHalves, Format::kMins>;
 
 // acc[t] += group · a[t] for one group of 32 weights and kTokens tokens. q(j) gives weights 4j..4j+3.
 template <class V, class A, int kTokens, class Q>
 PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* min, int zero, const ActBlock* a,
                           typename V::F* acc) {
-  using Sum = typename V::template Sum<A::kTogether, A::kSigned>;
+  using Sum = ByteSum<V, A::kSigned>;
   if constexpr (!A::kHalves) {
     Sum sums[kTokens];
-    PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum));
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template start<A::kZero>(zero, a[t].minus_sum, a[t].minus_pairs);
     unroll<0, 8>([&](auto j) PL_LAMBDA {
       const auto w = q(j.value);
-      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * j.value);
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].add(w, a[t].q + 4 * j.value);
     });
     PL_UNROLL for (int t = 0; t < kTokens; ++t) {
       const typename V::F whole = V::multiply(V::to_float(sums[t].end()), scale[0]);
@@ -61,11 +49,11 @@ PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* 
     typename V::F whole[kTokens];
     unroll<0, 2>([&](auto h) PL_LAMBDA {
       Sum sums[kTokens];
-      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].start(correction<V, A>(zero, a[t].minus_sum16[h.value]));
+      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template start<A::kZero>(zero, a[t].minus_sum16[h.value], a[t].minus_pairs16[h.value]);
       unroll<0, 4>([&](auto j) PL_LAMBDA {
         constexpr int kQuad = 4 * h.value + j.value;
         const auto w = q(kQuad);
-        PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template add<j.value>(w, a[t].q + 4 * kQuad);
+        PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].add(w, a[t].q + 4 * kQuad);
       });
       PL_UNROLL for (int t = 0; t < kTokens; ++t) {
         const typename V::F part = V::to_float(sums[t].end());
@@ -78,12 +66,6 @@ PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* 
     });
     PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::multiply_add(whole[t], V::floats_at(&a[t].d), acc[t]);
   }
-}
-
-template <class V, class Format>
-PL_INLINE typename V::I as_multiplied(typename V::I q) {
-  if constexpr (Format::kSigned && !V::kSignedDot) return V::bit_xor(q, V::bytes(-128));
-  else return q;
 }
 
 // One step of a panel that lies whole in the matrix, or else, copied and filled up with zeros, here.
@@ -126,9 +108,10 @@ void multiply_few(const Product& m) {
       next += V::kRows * Format::kBytes;
       step.take(panel + at, m.row_bytes, n_rows, m.row_bytes - at);
       const auto use = [&](int i, const Quads<V>& quads) PL_LAMBDA {
-        accumulate<V, ArithmeticOf<V, Format>, kTokens>(
-            [&](int j) PL_LAMBDA { return as_multiplied<V, Format>(quads.q[j]); }, quads.scale, quads.min,
-            kZeroOf<V, Format>, a + i * kTokens, acc);
+        typename V::F min[2];
+        lift_mins<V, Format>(quads, min);
+        accumulate<V, ArithmeticOf<V, Format>, kTokens>([&](int j) PL_LAMBDA { return lift<V, Format>(quads.q[j]); },
+                                                        quads.scale, min, kZeroOf<V, Format>, a + i * kTokens, acc);
       };
       if (__builtin_expect(g + Format::kGroups <= groups, 1)) {
         Format::unpack(step.rows, step.stride, use);
@@ -174,10 +157,12 @@ void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, i
     const int64_t at = (first_group + g) / Format::kGroups * Format::kBytes;
     step.take(panel_rows + at, m.row_bytes, n_rows, m.row_bytes - at);
     Format::unpack(step.rows, step.stride, [&](int i, const Quads<V>& quads) PL_LAMBDA {
-      PL_UNROLL for (int j = 0; j < 8; ++j) panel.q[g + i][j] = as_multiplied<V, Format>(quads.q[j]);
+      PL_UNROLL for (int j = 0; j < 8; ++j) panel.q[g + i][j] = lift<V, Format>(quads.q[j]);
+      typename V::F min[2];
+      lift_mins<V, Format>(quads, min);
       PL_UNROLL for (int h = 0; h < Panel<V, ArithmeticOf<V, Format>>::kScales; ++h) {
         panel.scale[g + i][h] = quads.scale[h];
-        if constexpr (Format::kMins) panel.min[g + i][h] = quads.min[h];
+        if constexpr (Format::kMins) panel.min[g + i][h] = min[h];
       }
     });
   }

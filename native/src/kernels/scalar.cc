@@ -102,17 +102,20 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     const bool finite = most < 0x7F800000u;
     const float inverse = finite && largest >= kTiny ? 127.0f / largest : 0.0f;
     out->d = !finite ? std::numeric_limits<float>::quiet_NaN() : inverse == 0.0f ? 0.0f : largest / 127.0f;
-    int32_t sums[2] = {0, 0};
+    int32_t pairs[2][2] = {};
     for (int i = 0; i < 32; ++i) {
       // Adding 1.5 * 2^23 leaves no room for a fraction: it is rounded to nearest, ties to even.
       const float rounded = inverse == 0.0f ? 0.0f : (x[i] * inverse + 12582912.0f) - 12582912.0f;
       out->q[i] = static_cast<int8_t>(rounded);
-      sums[i / 16] += out->q[i];
+      pairs[i / 16][i % 4 / 2] -= out->q[i];
     }
-    out->minus_sum16[0] = -sums[0];
-    out->minus_sum16[1] = -sums[1];
-    out->minus_sum = -sums[0] - sums[1];
-    out->d_sum = out->d * static_cast<float>(sums[0] + sums[1]);
+    for (int h = 0; h < 2; ++h) {
+      out->minus_sum16[h] = pairs[h][0] + pairs[h][1];
+      out->minus_pairs[h] = static_cast<int16_t>(pairs[0][h] + pairs[1][h]);
+      for (int k = 0; k < 2; ++k) out->minus_pairs16[h][k] = static_cast<int16_t>(pairs[h][k]);
+    }
+    out->minus_sum = out->minus_sum16[0] + out->minus_sum16[1];
+    out->d_sum = out->d * static_cast<float>(-out->minus_sum);
   }
 }
 
