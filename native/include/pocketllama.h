@@ -151,6 +151,10 @@ PL_API int32_t pl_score(pl_llm* llm, const int32_t* tokens, int64_t n, float* ou
 enum { PL_LAST = 0, PL_MEAN = 1 };
 PL_API int32_t pl_embed(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t pooling, float* out, int64_t capacity,
                         const int32_t* abort);
+/* Logarithms of probabilities in the i-th row of the kept logits (-1: the last), before any sampling: of tokens[0, n), and of
+ * the n_top likeliest tokens, which are written behind them, the likeliest first. tokens, out (n + n_top), both with room for
+ * `capacity`. PL_OK or an error. */
+PL_API int32_t pl_logprobs(pl_llm* llm, int64_t row, int32_t* tokens, int64_t n, int64_t n_top, float* out, int64_t capacity);
 /* How many tokens sequence `seq` holds. */
 PL_API int32_t pl_cached(pl_llm* llm, int32_t seq);
 /* Forget what sequence `seq` holds from position `from` on. */
@@ -168,6 +172,9 @@ PL_API int32_t pl_set_threads(pl_llm* llm, int32_t threads);
 PL_API void pl_sampling_defaults(pl_sampling* out);
 PL_API pl_sampler* pl_sampler_new(const pl_sampling* params);
 PL_API void pl_sampler_free(pl_sampler* sampler);
+/* The next token that `sampler` draws is one whose bit in `mask` is set: token t is bit t % 32 of mask[t / 32], for the
+ * n_vocab tokens of the model. The draw after it is free again. PL_OK or an error. */
+PL_API int32_t pl_sampler_allow(pl_llm* llm, pl_sampler* sampler, const uint32_t* mask, int64_t n_vocab);
 /* A token after `history`, from the i-th row of the kept logits (-1: the last). */
 PL_API int32_t pl_sample(pl_llm* llm, pl_sampler* sampler, int64_t row, const int32_t* history, int64_t n);
 

@@ -14,6 +14,7 @@
 #include "error.h"
 #include "guarded.h"
 #include "kernels/kernels.h"
+#include "logprobs.h"
 #include "registry.h"
 #include "probe.h"
 #include "sampler.h"
@@ -52,6 +53,17 @@ struct Locked {
   std::shared_ptr<Engine> engine;
   std::lock_guard<std::mutex> lock;
 };
+
+// A row of the logits that the last evaluation kept; -1 is the last of them.
+std::span<const float> kept_row(const Locked& engine, int64_t row) {
+  const auto width = static_cast<size_t>(engine->n_vocab());
+  const auto rows = static_cast<int64_t>(engine->logits().size() / std::max<size_t>(width, 1));
+  if (rows == 0) fail(ErrorKind::kUsage, "nothing has been evaluated whose logits could be looked at");
+  if (row < -1 || row >= rows) {
+    fail(ErrorKind::kUsage, "row %lld is not one of %lld", static_cast<long long>(row), static_cast<long long>(rows));
+  }
+  return engine->logits().subspan(static_cast<size_t>(row < 0 ? rows - 1 : row) * width, width);
+}
 
 void need(const void* pointer, int64_t n, const char* name) {
   if (n < 0) fail(ErrorKind::kUsage, "the length of %s is negative (%lld)", name, static_cast<long long>(n));
@@ -311,6 +323,23 @@ int32_t pl_embed(pl_llm* llm, const int32_t* tokens, int64_t n, int32_t pooling,
       failed_int);
 }
 
+int32_t pl_logprobs(pl_llm* llm, int64_t row, int32_t* tokens, int64_t n, int64_t n_top, float* out, int64_t capacity) {
+  return guarded(
+      [&] {
+        if (n < 0 || n_top < 0 || n > capacity || n_top > capacity - n) {
+          fail(ErrorKind::kUsage, "%lld tokens and the %lld likeliest do not fit in %lld", static_cast<long long>(n),
+               static_cast<long long>(n_top), static_cast<long long>(capacity));
+        }
+        need(tokens, capacity, "tokens");
+        need(out, capacity, "the output");
+        const Locked engine(llm);
+        const auto given = static_cast<size_t>(n), top = static_cast<size_t>(n_top);
+        pl::log_probabilities(kept_row(engine, row), {tokens, given + top}, {out, given + top}, given);
+        return int32_t{PL_OK};
+      },
+      failed_int);
+}
+
 int32_t pl_cached(pl_llm* llm, int32_t seq) {
   return guarded([&] { return static_cast<int32_t>(Locked(llm)->cached(seq)); }, failed_int);
 }
@@ -353,20 +382,32 @@ void pl_sampler_free(pl_sampler* sampler) {
   guarded([&] { samplers().remove(sampler); return 0; }, failed_int);
 }
 
+int32_t pl_sampler_allow(pl_llm* llm, pl_sampler* sampler, const uint32_t* mask, int64_t n_vocab) {
+  return guarded(
+      [&] {
+        const auto s = samplers().find(sampler, "sampler");
+        const int64_t known = engines().find(llm, "model")->n_vocab();
+        if (n_vocab != known) {
+          fail(ErrorKind::kUsage, "the mask is of %lld tokens, the model has %lld", static_cast<long long>(n_vocab),
+               static_cast<long long>(known));
+        }
+        need(mask, n_vocab, "the mask");
+        const std::lock_guard lock(s->mutex);
+        s->sampler.allow({mask, static_cast<size_t>(n_vocab + 31) / 32});
+        return int32_t{PL_OK};
+      },
+      failed_int);
+}
+
 int32_t pl_sample(pl_llm* llm, pl_sampler* sampler, int64_t row, const int32_t* history, int64_t n) {
   return guarded(
       [&] {
         need_input(history, n, "the history");
         const auto s = samplers().find(sampler, "sampler");
         const Locked engine(llm);
-        const auto width = static_cast<size_t>(engine->n_vocab());
-        const auto rows = static_cast<int64_t>(engine->logits().size() / std::max<size_t>(width, 1));
-        if (rows == 0) fail(ErrorKind::kUsage, "nothing has been evaluated that could be sampled from");
-        if (row < -1 || row >= rows) fail(ErrorKind::kUsage, "row %lld is not one of %lld", static_cast<long long>(row),
-                                          static_cast<long long>(rows));
-        const auto at = static_cast<size_t>(row < 0 ? rows - 1 : row);
+        const std::span<const float> logits = kept_row(engine, row);
         const std::lock_guard lock(s->mutex);
-        return s->sampler.sample(engine->logits().subspan(at * width, width), {history, static_cast<size_t>(n)});
+        return s->sampler.sample(logits, {history, static_cast<size_t>(n)});
       },
       failed_int);
 }

@@ -54,6 +54,11 @@ Sampler::Sampler(SamplerParams params)
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history) {
+  // However this ends, the mask was for this draw.
+  struct Unmask {
+    std::vector<uint32_t>& mask;
+    ~Unmask() { mask.clear(); }
+  } unmask{mask_};
   if (logits.empty()) fail(ErrorKind::kUsage, "there are no logits to sample from");
   gather(logits);
   apply_penalties(recent(history, params_.penalty_last_n));
@@ -62,7 +67,7 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   if (params_.mirostat) {
     candidates_.clear();
     for (size_t i = 0; i < logits_.size(); ++i) {
-      candidates_.push_back({static_cast<int32_t>(i), logits_[i] / params_.temperature, 0.0f});
+      if (allowed(i)) candidates_.push_back({static_cast<int32_t>(i), logits_[i] / params_.temperature, 0.0f});
     }
     return draw_mirostat();
   }
@@ -88,6 +93,11 @@ void Sampler::gather(std::span<const float> logits) {
     // What is not a number has no place in an order, and sorting would run out of its array.
     if (std::isnan(logit)) fail(ErrorKind::kUsage, "the infinite biases of token %d contradict each other", token);
   }
+  if (mask_.empty()) return;
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (allowed(i)) return;
+  }
+  fail(ErrorKind::kUsage, "the mask allows no token");
 }
 
 void Sampler::apply_penalties(std::span<const int32_t> history) {
@@ -142,7 +152,12 @@ void Sampler::apply_dry(std::span<const int32_t> history) {
 }
 
 int32_t Sampler::argmax() const {
-  return static_cast<int32_t>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
+  if (mask_.empty()) return static_cast<int32_t>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
+  size_t best = logits_.size();
+  for (size_t i = 0; i < logits_.size(); ++i) {
+    if (allowed(i) && (best == logits_.size() || logits_[i] > logits_[best])) best = i;
+  }
+  return static_cast<int32_t>(best);
 }
 
 // Only the likeliest k are ever made candidates: sorting 128k entries would cost more than all the rest.
@@ -152,7 +167,9 @@ void Sampler::keep_top_k() {
   candidates_.clear();
   candidates_.reserve(n);
   if (k == n) {
-    for (size_t i = 0; i < n; ++i) candidates_.push_back({static_cast<int32_t>(i), logits_[i], 0.0f});
+    for (size_t i = 0; i < n; ++i) {
+      if (allowed(i)) candidates_.push_back({static_cast<int32_t>(i), logits_[i], 0.0f});
+    }
     return;
   }
   // A pass with a threshold that rises whenever a heap of k is full: most entries are one comparison.
@@ -160,7 +177,7 @@ void Sampler::keep_top_k() {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   };
   for (size_t i = 0; i < n; ++i) {
-    if (candidates_.size() == k && logits_[i] <= candidates_.front().logit) continue;
+    if (!allowed(i) || (candidates_.size() == k && logits_[i] <= candidates_.front().logit)) continue;
     if (candidates_.size() == k) {
       std::pop_heap(candidates_.begin(), candidates_.end(), less_likely);
       candidates_.pop_back();

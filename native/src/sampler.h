@@ -1,5 +1,5 @@
 // From logits to a token. The stages and their order are those that users know from llama.cpp:
-//   logit bias → penalties → DRY → top-k → typical → top-p → min-p → XTC → temperature → draw, or mirostat 2 in place of
+//   mask → logit bias → penalties → DRY → top-k → typical → top-p → min-p → XTC → temperature → draw, or mirostat 2 in place of
 //   everything behind the penalties but temperature.
 #pragma once
 
@@ -41,7 +41,11 @@ class Sampler {
   // Fails with kUsage for a parameter that makes no sense.
   explicit Sampler(SamplerParams params);
 
-  // The next token after `history`, from `logits` (n_vocab). Fails with kInternal when the logits hold a NaN.
+  // Only tokens whose bit in `mask` is set, of n_vocab, may be the next one that is drawn; the one after it is free again.
+  void allow(std::span<const uint32_t> mask) { mask_.assign(mask.begin(), mask.end()); }
+
+  // The next token after `history`, from `logits` (n_vocab). Fails with kInternal when the logits hold a NaN, and with
+  // kUsage when the mask leaves none.
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history);
 
  private:
@@ -64,10 +68,15 @@ class Sampler {
   int32_t draw();
   int32_t draw_mirostat();
   int32_t argmax() const;
+  // Whether a token may be drawn at all. A logit of -infinity would not say so: some stages let the last ones through.
+  bool allowed(size_t token) const {
+    return mask_.empty() || (token / 32 < mask_.size() && (mask_[token / 32] >> (token % 32) & 1u) != 0);
+  }
 
   SamplerParams params_;
   Rng rng_;
   float mirostat_mu_;
+  std::vector<uint32_t> mask_;          // of the next draw; empty: every token
   std::vector<float> logits_;           // (n_vocab), after bias and penalties
   std::vector<Candidate> candidates_;   // what is left, likeliest first once softmax_sorted has run
   std::vector<int32_t> dry_match_;      // scratch: how long a repetition ends at each position

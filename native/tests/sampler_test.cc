@@ -1,5 +1,6 @@
 // The sampler: each stage by what it must keep, the draw by its frequencies, the random stream by its seed.
 #include "../src/sampler.h"
+#include "../src/logprobs.h"
 
 #include <algorithm>
 #include <cmath>
@@ -162,6 +163,79 @@ void test_seeds() {
   CHECK(a != c);
 }
 
+// The mask that allows these tokens.
+std::vector<uint32_t> mask_of(const std::set<int32_t>& allowed) {
+  std::vector<uint32_t> mask(2);
+  for (const int32_t t : allowed) mask[static_cast<size_t>(t) / 32] |= 1u << (t % 32);
+  return mask;
+}
+
+// Whatever the stages keep, nothing else is drawn, and of what is allowed each stage keeps what it keeps of it alone.
+void test_mask() {
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<SamplerParams> each(12, plain());
+  each[1].temperature = 0, each[2].top_k = 1, each[3].top_k = 3, each[4].top_p = 0.3f, each[5].min_p = 0.5f;
+  each[6].typical_p = 0.2f, each[7].mirostat = true, each[8].temperature = 100.0f;
+  each[9].xtc_probability = 1.0f, each[9].xtc_threshold = 0.0f;  // a threshold that forbidden tokens would reach too
+  each[10].repetition_penalty = 2.0f, each[10].dry_multiplier = 1.0f, each[10].frequency_penalty = 1.0f;
+  for (const auto& [token, bias] : std::map<int32_t, float>{{0, inf}, {3, -inf}, {6, -inf}}) {
+    each[11].logit_bias.emplace_back(token, bias);  // the forbidden one is wanted, those that may come are not
+  }
+  const std::vector<int32_t> history = {3, 6, 3, 6, 3, 6};
+  for (const std::set<int32_t>& allowed : {std::set<int32_t>{3, 6}, std::set<int32_t>{6}, std::set<int32_t>{1, 4, 7}}) {
+    const std::vector<uint32_t> mask = mask_of(allowed);
+    for (const SamplerParams& p : each) {
+      Sampler sampler(p);
+      for (int i = 0; i < 300; ++i) {
+        sampler.allow(mask);
+        CHECK(allowed.count(sampler.sample(kLogits, history)) == 1);
+      }
+    }
+  }
+  // As often as without the others.
+  Sampler sampler(plain());
+  int ones = 0;
+  for (int i = 0; i < 4000; ++i) {
+    sampler.allow(mask_of({1, 5}));
+    ones += sampler.sample(kLogits, {}) == 1;
+  }
+  const double p = 1 / (1 + std::exp(-0.5));
+  CHECK(std::fabs(ones - 4000 * p) < 5 * std::sqrt(4000 * p * (1 - p)));
+  int free_ones = 0;  // a mask is for one draw
+  for (int i = 0; i < 100; ++i) free_ones += sampler.sample(kLogits, {}) == 1;
+  CHECK(free_ones > 0);
+  sampler.allow(mask_of({}));
+  CHECK_THROWS(ErrorKind::kUsage, sampler.sample(kLogits, {}));
+  sampler.allow(mask_of({40}));  // there are eight tokens
+  CHECK_THROWS(ErrorKind::kUsage, sampler.sample(kLogits, {}));
+  CHECK(sampler.sample(kLogits, {}) >= 0);  // … also one that failed
+}
+
+void test_log_probabilities() {
+  double sum = 0;
+  for (const float x : kLogits) sum += std::exp(static_cast<double>(x));
+  std::vector<int32_t> ids = {6, 1, 0, 0, 0};
+  std::vector<float> out(5);
+  pl::log_probabilities(kLogits, ids, out, 2);
+  CHECK(ids == (std::vector<int32_t>{6, 1, 1, 5, 2}));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    CHECK(std::fabs(static_cast<double>(out[i]) - (static_cast<double>(kLogits[static_cast<size_t>(ids[i])]) - std::log(sum))) < 1e-6);
+  }
+  std::vector<int32_t> ties(3);
+  std::vector<float> equal(3);
+  pl::log_probabilities(std::vector<float>(4, 1000.0f), ties, equal, 0);
+  CHECK(ties == (std::vector<int32_t>{0, 1, 2}));
+  CHECK(std::fabs(static_cast<double>(equal[0]) + std::log(4.0)) < 1e-6);
+  const float inf = std::numeric_limits<float>::infinity();
+  ties = {0, 1, 2};
+  pl::log_probabilities(std::vector<float>{0.0f, -inf, 0.0f}, ties, equal, 3);
+  CHECK(equal[1] == -inf);
+  CHECK_THROWS(ErrorKind::kUsage, pl::log_probabilities(std::vector<float>(2), ties, equal, 3));
+  CHECK_THROWS(ErrorKind::kUsage, pl::log_probabilities(std::vector<float>(2), ties, equal, 0));
+  ties = {0, 0, 0};
+  CHECK_THROWS(ErrorKind::kInternal, pl::log_probabilities(std::vector<float>{std::nanf("")}, ties, equal, 3));
+}
+
 void test_extremes() {
   const float inf = std::numeric_limits<float>::infinity();
   CHECK(tokens(plain(), {-inf, -inf, 0.0f}) == (std::set<int32_t>{2}));
@@ -195,6 +269,8 @@ int main() {
   test_mirostat();
   test_bias();
   test_seeds();
+  test_mask();
+  test_log_probabilities();
   test_extremes();
   return check_failures();
 }

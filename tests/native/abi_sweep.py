@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from ctypes import c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from ctypes import c_char_p, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Sweep:
         self.ids = (c_int32 * ROOM)(*[5] * 16)
         self.out = (c_int32 * ROOM)()
         self.items = abi.items([5, 6])
+        self.mask = (c_uint32 * ROOM)(*[2**32 - 1] * 1024)
         self.floats = (c_float * ROOM)()
         self.bytes = ctypes.create_string_buffer(ROOM)
         self.abort = c_int32(0)
@@ -67,7 +68,8 @@ class Sweep:
             "config": abi.Config(64, 0, True, False), "row": -1, "token": 5,
             "batch_size": 8, "n_tokens": 2, "n_last": 2, "top_k": 40, "top_p": 0.9, "temperature": 0.8, "threads": 1,
             "repetition_penalty": 1.1, "seed": 1, "n": 2, "seq": 0, "from": 0, "flags": 0, "pooling": 1, "what": 1,
-            "n_past": 0, "add_bos": True, "keep": 1, "discard": 1,
+            "n_past": 0, "add_bos": True, "keep": 1, "discard": 1, "mask": self.mask, "n_top": 3,
+            "n_vocab": self.lib.pl_vocab_size(self.llm),
         }  # fmt: skip
         if name == "out":
             return {"char*": self.bytes, "float*": self.floats, "pl_sampling*": abi.Sampling()}.get(words, self.out)

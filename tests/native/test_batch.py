@@ -167,3 +167,30 @@ def test_options_for_each(llm: LLM) -> None:
     assert llm.complete_batch([]) == []
     with pytest.raises(errors.UsageError, match="context_shift"), llm.batch() as batch:
         batch.add("x", context_shift="yes")
+
+
+def test_a_free_sequence_that_holds_the_beginning_goes_on(llm: LLM) -> None:
+    def run(prompt: Any, **values: Any) -> Any:
+        with llm.batch() as batch:
+            request = batch.add(prompt, **values)
+            while batch.busy:
+                batch.step()
+            return request.result()
+
+    tokens = llm.tokenize("There was a poor woodcutter who had a wife")
+    first = run(tokens, max_tokens=8, seed=1)
+    other = run("The king", max_tokens=8, seed=1)
+    assert first.timings.prompt_tokens_evaluated == len(tokens) and other.timings.prompt_tokens_evaluated > 0
+    longer = [*tokens, *first.tokens, *llm.encode(" and then")]
+    expected = facts(llm.complete(longer, max_tokens=12, seed=2).result())
+    again = run(longer, max_tokens=12, seed=2)
+    # The last token that was generated has never been evaluated.
+    assert again.timings.prompt_tokens_evaluated == len(longer) - len(tokens) - len(first.tokens) + 1
+    assert facts(again) == expected
+    # The very same prompt: its last token's logits are wanted.
+    assert run(longer, max_tokens=12, seed=2).timings.prompt_tokens_evaluated == 1
+    # What was shifted is not what these tokens give.
+    shifted = run(tokens, max_tokens=120, seed=3, context_shift=True, logit_bias=ENDLESS)
+    assert shifted.completion_tokens == 120
+    assert facts(run(tokens, max_tokens=12, seed=2)) == facts(llm.complete(tokens, max_tokens=12, seed=2).result())
+    assert sorted(llm._free_seqs) == [1, 2, 3]

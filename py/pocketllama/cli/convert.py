@@ -101,9 +101,7 @@ VERBS: dict[str, Verb] = {
         options=(
             Option("out", ("-o", "--out"), str, "the file to write, or a folder for it (./NAME-TYPE.gguf)", "FILE"),
             Option("type", ("--type",), str, "f32, f16, bf16, q8_0 or q4_0 (q8_0)", "TYPE"),
-            Option(
-                "lora", ("--lora",), list, "add this adapter of PEFT's; may be given several times", "DIR"
-            ),
+            Option("lora", ("--lora",), list, "add this adapter of PEFT's; may be given several times", "DIR"),
             Option("dry_run", ("--dry-run",), bool, "only check, and say what would be written and how long it takes"),
         ),
         examples=(

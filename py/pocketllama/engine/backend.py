@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from ctypes import c_int32
 from typing import Any, Protocol
 
+from .choices import Choices
 from .options import Sampling
 from .vocab import Vocab
 
@@ -34,8 +35,9 @@ class Backend(Protocol):
         """Take `discard` tokens behind the first `keep` out of the cache; what is behind them moves down. 0 only asks
         whether this model can do that: UsageError or ModelInvalid if not."""
 
-    def sampler(self, options: Sampling) -> Any:
-        """The state of one request's choices, with its own stream of random numbers."""
+    def sampler(self, options: Sampling, choices: Choices | None = None) -> Any:
+        """The state of one request's choices, with its own stream of random numbers. UsageError if the library cannot
+        do what `choices` wants."""
 
     def choose(self, sampler: Any, context: Sequence[int]) -> int:
         """The token after `context`, from the logits that were kept."""

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PocketllamaError, UsageError
+from .choices import Choices
 from .generation import check_prompt
 from .options import Completion, Sampling, Timings, check_tokens
 from .text import TextOut
@@ -24,14 +25,23 @@ if TYPE_CHECKING:
 class Request:
     """One prompt of a batch, and what came of it."""
 
-    def __init__(self, sampler: Any, prompt: list[int], options: Sampling, cancel: Callable[[], bool]) -> None:
-        self.sampler, self.options, self.cancel = sampler, options, cancel
+    def __init__(
+        self,
+        sampler: Any,
+        prompt: list[int],
+        options: Sampling,
+        cancel: Callable[[], bool],
+        choices: Choices | None = None,
+    ) -> None:
+        self.sampler, self.options, self.cancel, self.choices = sampler, options, cancel, choices
         self.n_prompt = len(prompt)
         self.history = prompt  # the prompt, then what was generated
         self.out = TextOut(options.stop)
         self.seq: int | None = None  # while it is under way
         self.context: list[int] = []  # what its sequence holds
         self.fed = 0  # how much of the history went in there; more than it holds, after a shift
+        self.found = 0  # tokens of the prompt that its sequence held already
+        self.shifted = False
         self.reason = ""
         self.error: PocketllamaError | None = None
         self.started = time.monotonic()
@@ -46,7 +56,12 @@ class Request:
         """What it has given so far; `finish_reason` is "cancelled" as long as it has not ended."""
         tokens = self.history[self.n_prompt :]
         timings = Timings.between(
-            self.started, self.prompt_done, self.first, self.last, min(self.fed, self.n_prompt), len(tokens)
+            self.started,
+            self.prompt_done,
+            self.first,
+            self.last,
+            min(self.fed, self.n_prompt) - self.found,
+            len(tokens),
         )
         return Completion(self.out.text, self.reason or "cancelled", self.n_prompt, len(tokens), timings, tuple(tokens))
 
@@ -79,6 +94,7 @@ class Batch:
         options: Sampling | None = None,
         *,
         cancel: Callable[[], bool] = lambda: False,
+        choices: Choices | None = None,
         **values: Any,
     ) -> Request:
         """A request to complete `prompt`, with options as `LLM.complete` takes them. UsageError and ContextOverflow are
@@ -89,7 +105,7 @@ class Batch:
         if options.context_shift:
             with llm._turn.step():
                 llm._backend.shift(0, 0)  # said now, and not when the context is full
-        request = Request(llm.sampler(options), tokens, options, cancel)
+        request = Request(llm.sampler(options, choices), tokens, options, cancel, choices)
         self._waiting.append(request)
         return request
 
@@ -102,9 +118,7 @@ class Batch:
             for request in [r for r in (*self._running, *self._waiting) if r.cancel()]:
                 self.remove(request)
             while self._waiting and llm._free_seqs:
-                request = self._waiting.popleft()
-                request.seq = llm._free_seqs.pop()
-                self._running.append(request)
+                self._begin(self._waiting.popleft())
             parts = self._parts()
             if not parts:
                 return pieces
@@ -114,7 +128,7 @@ class Batch:
                 llm._backend.evaluate_batch([(r.seq, len(r.context), part) for r, part in parts], llm.threads)
             except BaseException:
                 for request, _ in parts:  # what its sequence holds is not known: all of it goes in again
-                    request.context, request.fed = [], 0
+                    request.context, request.fed, request.found = [], 0, 0
                 raise
             llm._chunks.learn(sum(len(part) for _, part in parts), time.monotonic() - started)
             for row, (request, part) in enumerate(parts):
@@ -123,6 +137,21 @@ class Batch:
                 if request.fed == len(request.history):
                     self._go_on(request, row, pieces)
         return pieces
+
+    def _begin(self, request: Request) -> None:
+        """Give a request a free sequence that holds the beginning of its prompt: the next turn of a conversation needs
+        only what is new. Where that would lose more of another conversation than it saves, and where there is none, the
+        one that has been free for longest."""
+        llm = self._llm
+        held = {seq: llm._kept.get(seq, []) for seq in llm._free_seqs}
+        shared = {seq: _shared(tokens, request.history) for seq, tokens in held.items()}
+        worth = [seq for seq in llm._free_seqs if 2 * shared[seq] > len(held[seq])]
+        seq = max(worth, key=shared.__getitem__) if worth else llm._free_seqs[0]
+        llm._free_seqs.remove(seq)
+        llm._kept.pop(seq, None)
+        request.seq, request.fed, request.found = seq, shared[seq], shared[seq]
+        request.context = request.history[: shared[seq]]
+        self._running.append(request)
 
     def _parts(self) -> list[tuple[Request, list[int]]]:
         """What is evaluated next of which request: of every text under way its newest token, and of the prompts what
@@ -141,6 +170,7 @@ class Batch:
                 discard = (len(request.context) - keep) // 2
                 llm._backend.shift(keep, discard, request.seq)
                 del request.context[keep : keep + discard]
+                request.shifted = True
             take = min(take, llm.context_length - len(request.context))
             parts.append((request, request.history[request.fed : request.fed + take]))
         return parts
@@ -169,7 +199,7 @@ class Batch:
                 text = request.out.feed(llm._backend.piece(token))
                 # The last token is never evaluated: nothing comes behind it.
                 full = len(request.history) > llm.context_length and not options.context_shift
-                if request.out.stopped:
+                if request.out.stopped or (request.choices and request.choices.done):
                     reason = "stop"
                 elif full or n + 1 >= options.max_tokens:
                     reason = "length"
@@ -184,6 +214,8 @@ class Batch:
         self._running.remove(request)
         assert request.seq is not None
         self._llm._free_seqs.append(request.seq)
+        if not request.shifted:  # else it holds what evaluating these tokens would not give
+            self._llm._kept[request.seq] = request.context
         request.seq = None
 
     def remove(self, request: Request) -> None:
@@ -205,6 +237,12 @@ class Batch:
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def _shared(held: list[int], wanted: list[int]) -> int:
+    """With how many tokens of `held` the text `wanted` begins, of which at least the last one must be evaluated."""
+    n = min(len(held), len(wanted) - 1)
+    return next((i for i in range(n) if held[i] != wanted[i]), n)
 
 
 def complete_all(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import EngineClosed, EngineError, ModelInvalid, UsageError
 from . import native
+from .choices import Choices
 from .files import ModelFile
 from .options import Sampling
 from .vocab import Vocab
@@ -81,7 +82,12 @@ class Bundled:
     def shift(self, keep: int, discard: int) -> None:
         raise UsageError("ctransformers' library cannot shift a context.", remedy="pocketllama build")
 
-    def sampler(self, options: Sampling) -> tuple[Sampling, random.Random]:
+    def sampler(self, options: Sampling, choices: Choices | None = None) -> tuple[Sampling, random.Random]:
+        if choices:
+            raise UsageError(
+                "ctransformers' library cannot constrain a text, and does not tell how likely its tokens are.",
+                remedy="pocketllama build",
+            )
         for field in fields(options):
             if field.name not in _KNOWN and getattr(options, field.name) != field.default:
                 raise UsageError(f"ctransformers' library does not know the option {field.name}.")

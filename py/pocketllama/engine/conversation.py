@@ -74,7 +74,7 @@ class Conversations:
         """
         chosen = self.template(template)
         prompt = chosen.render(messages, tools, add_generation_prompt, self.file.chat, **variables)
-        return ChatPrompt(prompt, self._tokens(prompt), chosen)
+        return ChatPrompt(prompt, self.prompt_tokens(prompt), chosen)
 
     def chat(
         self,
@@ -115,8 +115,12 @@ class Conversations:
         self._check_conversation(len(made.tokens))
         generation = self.complete(made.tokens, with_stops(options, made.template.stops), cancel=cancel)
         generation.forgotten = made.forgotten
-        self._said.append((made, generation.generated))
+        self.remember(made, generation.generated)
         return generation
+
+    def remember(self, prompt: ChatPrompt, generated: list[int]) -> None:
+        """What was generated behind a prompt, for `prompt_tokens`; `generated` may still grow."""
+        self._said.append((prompt, generated))
 
     def _check_conversation(self, n: int) -> None:
         if n > self.context_length:
@@ -132,7 +136,7 @@ class Conversations:
                 },
             )
 
-    def _tokens(self, prompt: Prompt) -> list[int]:
+    def prompt_tokens(self, prompt: Prompt) -> list[int]:
         """The tokens of a conversation; what the model itself has said keeps the tokens that it was said in.
 
         A text has many tokenizations, and the one that a model generates need not be the tokenizer's; but the cache

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Cancelled, ContextOverflow, UsageError
+from .choices import Choices
 from .options import Completion, Sampling, Timings
 from .speculate import Speculation, speculates
 from .text import TextOut
@@ -95,8 +96,10 @@ class Generation:
         threads: int | None = None,
         keep_context: bool = False,
         bounded: bool = True,
+        choices: Choices | None = None,
     ) -> None:
         self._llm, self._options, self._cancel = llm, options, cancel
+        self._choices = choices
         self._batch_size, self._threads = batch_size, threads
         # With keep_context the prompt continues what the model has in its context (ctransformers' reset=False).
         self._history = [*llm._context, *prompt] if keep_context else list(prompt)
@@ -173,7 +176,7 @@ class Generation:
     def tokens(self) -> Generator[int, None, None]:
         """The new token ids. Sets the reason for the end, and the times."""
         llm, options = self._llm, self._options
-        sampler = llm.sampler(options)
+        sampler = llm.sampler(options, self._choices)
         if options.context_shift:
             with llm._turn.step():
                 llm._backend.shift(0, 0)  # said now, and not when the context is full
@@ -206,6 +209,9 @@ class Generation:
                 self._history.append(token)
                 self._ended = time.monotonic()
                 yield token
+                if self._choices and self._choices.done and not self._ready:
+                    self._reason = "stop"
+                    return
                 # The last token is never evaluated: nothing comes behind it.
                 full = len(self._history) > llm.context_length and not options.context_shift
                 if full or (self._bounded and len(self._generated) >= options.max_tokens):

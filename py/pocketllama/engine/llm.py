@@ -18,6 +18,7 @@ from . import bundled, cpu, files, native, own
 from .backend import Backend
 from .batch import Batch, complete_all
 from .cancel import flag_of
+from .choices import Choices
 from .conversation import REMEMBERED, Conversations
 from .draft import Drafting
 from .generation import Chunks, Generation, sampling_of
@@ -66,13 +67,14 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
         self._chunks = Chunks()
-        self._said = deque(maxlen=REMEMBERED)
+        self._said = deque(maxlen=REMEMBERED + 2 * n_seqs if isinstance(n_seqs, int) and n_seqs > 0 else REMEMBERED)
 
         self.library = native.find(lib)
         self.file = files.inspect(Path(model_path), self.library, model_type)
         self._backend = self._open(model_type, kv_type, n_seqs)
         self.n_seqs = n_seqs
         self._free_seqs = list(range(1, n_seqs + 1))  # sequence 0 is that of single generations
+        self._kept: dict[int, list[int]] = {}  # what free ones still hold
         self._model_type = self._backend.architecture
         self.vocab = self._backend.vocab
 
@@ -354,9 +356,9 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         with self._turn.step():
             return self._choose(self._backend.sampler(options))
 
-    def sampler(self, options: Sampling) -> Any:
+    def sampler(self, options: Sampling, choices: Choices | None = None) -> Any:
         """The state of one request's choices: its options and its own stream of random numbers."""
-        return self._backend.sampler(options)
+        return self._backend.sampler(options, choices)
 
     def _choose(self, sampler: Any) -> int:
         """The next token; the caller has the turn."""
@@ -392,18 +394,20 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         options: Sampling | None = None,
         *,
         cancel: Callable[[], bool] = lambda: False,
+        choices: Choices | None = None,
         **values: Any,
     ) -> Generation:
         """A generation after `prompt`: iterate it for pieces of text as they come, or take its `result()`.
 
         `options`, or its fields as keywords. `cancel` is asked before each chunk of the prompt and each token, and a
         `Cancel` is heard within them; a cancelled generation ends normally, with what there is and finish_reason
-        "cancelled". ContextOverflow is raised here, before anything is computed.
+        "cancelled". ContextOverflow is raised here, before anything is computed. `choices` constrains the tokens and
+        tells how likely they were (our own library only).
         """
         if options is None:
             options = Sampling.of(**values)
         tokens = self.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, self.vocab_size)
-        return Generation(self, tokens, options, cancel=cancel)
+        return Generation(self, tokens, options, cancel=cancel, choices=choices)
 
     def batch(self) -> Batch:
         """Many generations that are decoded together; see `Batch`."""

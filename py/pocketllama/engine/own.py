@@ -33,6 +33,7 @@ from ..errors import (
     UsageError,
 )
 from . import native
+from .choices import Choices, Constraint, TokenLogprobs
 from .options import Sampling
 from .vocab import Vocab
 
@@ -122,6 +123,8 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "embed": ([c_void_p, _i32_p, c_int64, c_int32, _f32_p, c_int64, _i32_p], c_int32),
     "shift": ([c_void_p, c_int32, c_int32, c_int32], c_int32),
     "set_threads": ([c_void_p, c_int32], c_int32),
+    "logprobs": ([c_void_p, c_int64, _i32_p, c_int64, c_int64, _f32_p, c_int64], c_int32),
+    "sampler_allow": ([c_void_p, c_void_p, c_char_p, c_int64], c_int32),
     "sampling_defaults": ([POINTER(_Sampling)], None),
     "sampler_new": ([POINTER(_Sampling)], c_void_p),
     "sampler_free": ([c_void_p], None),
@@ -274,12 +277,34 @@ class Own:
     def shift(self, keep: int, discard: int, seq: int = 0) -> None:
         self.call("shift", seq, keep, discard)
 
-    def sampler(self, options: Sampling) -> _Sampler:
-        return _Sampler(self, options)
+    def sampler(self, options: Sampling, choices: Choices | None = None) -> _Sampler:
+        return _Sampler(self, options, choices)
 
     def choose(self, sampler: _Sampler, context: Sequence[int], row: int = -1) -> int:
         ids = (c_int32 * len(context))(*context)
-        return self.call("sample", sampler.handle, row, ids, len(ids))
+        choices = sampler.choices
+        if choices and choices.constraint:
+            self.call("sampler_allow", sampler.handle, self._mask(choices.constraint), self.vocab_size)
+        token = self.call("sample", sampler.handle, row, ids, len(ids))
+        if choices:
+            if choices.n_top is not None and token not in self.vocab.ends:
+                choices.logprobs.append(self.logprobs(token, choices.n_top, row))
+            if choices.constraint:
+                choices.constraint.accept(token)
+        return token
+
+    def _mask(self, constraint: Constraint) -> bytes:
+        mask = constraint.mask()
+        if len(mask) < (self.vocab_size + 31) // 32 * 4:
+            raise EngineError(f"A constraint gave a mask of {len(mask)} bytes for {self.vocab_size} tokens.")
+        return mask
+
+    def logprobs(self, token: int, n_top: int, row: int = -1) -> TokenLogprobs:
+        """How likely `token` and the `n_top` likeliest were, by a row of the kept logits."""
+        n = 1 + min(n_top, self.vocab_size)
+        tokens, out = (c_int32 * n)(token), (c_float * n)()
+        self.call("logprobs", row, tokens, 1, n - 1, out, n)
+        return TokenLogprobs(token, out[0], tuple(zip(tokens[1:], out[1:], strict=True)))
 
     def embedding(self) -> list[float]:
         out = (c_float * self.call("embedding_size"))()
@@ -307,7 +332,8 @@ class Own:
 class _Sampler:
     """One request's choices, freed with it."""
 
-    def __init__(self, own: Own, options: Sampling) -> None:
+    def __init__(self, own: Own, options: Sampling, choices: Choices | None = None) -> None:
+        self.choices = choices
         p = _Sampling()
         own.lib.pl_sampling_defaults(byref(p))
         p.seed = native.seed(options.seed)

@@ -1,4 +1,4 @@
-"""One server on our own library for all tests that only ask; those that stop, overload or configure one start their own."""
+"""One server on our own library for all tests that only ask; those that stop or overload one start their own."""
 
 from __future__ import annotations
 

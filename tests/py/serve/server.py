@@ -24,6 +24,7 @@ class Server:
 
     def __init__(self, *args: str, **env: str) -> None:
         self.lines: list[str] = []
+        self._said = threading.Condition()
         self._listening = threading.Event()
         self.port = 0
         self.process = subprocess.Popen(
@@ -45,11 +46,18 @@ class Server:
     def _read(self) -> None:
         assert self.process.stderr
         for raw in self.process.stderr:
-            self.lines.append(raw.decode(errors="replace").rstrip("\n"))
+            with self._said:
+                self.lines.append(raw.decode(errors="replace").rstrip("\n"))
+                self._said.notify_all()
             if found := re.search(r"listening on http://.*:(\d+)", self.lines[-1]):
                 self.port = int(found[1])
                 self._listening.set()
         self._listening.set()
+
+    def logged(self, text: str) -> bool:
+        """Whether a line with `text` comes on standard error."""
+        with self._said:
+            return self._said.wait_for(lambda: any(text in line for line in self.lines), PATIENCE)
 
     def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         return self.http.post(f"/v1/{path}", json=body, **options)
