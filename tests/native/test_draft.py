@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pocketllama import LLM, errors, gguf
+from pocketllama import LLM, Client, errors, gguf
 from pocketllama.engine import Cancel
 from pocketllama.engine.pace import Pace
 from pocketllama.gguf import ArrayOf, TensorSpec, ValueType
 
 from ..bench import synthetic
+from ..e2e.processes import cli
 from .library import Library
 
 PROMPT = "Once upon a time there was a king"
@@ -187,3 +189,18 @@ def test_what_cannot_be_a_draft(tales: Path, tmp_path: Path, shallow: Path) -> N
         owned.eval([5])
     with pytest.raises(errors.EngineClosed):
         llm.complete([5, 6], max_tokens=4).text()
+
+
+def test_from_the_command_line_and_over_json_rpc(library: Library, shallow: Path, golden: dict[str, Any]) -> None:
+    words = ["run", golden["prompt"], "-n", str(len(golden["tokens"])), "--temp", "0", "--json", "--stats"]
+    done = cli(*words, "--draft", str(shallow), POCKETLLAMA_LIB=str(library.path))
+    answer = json.loads(done.stdout)
+    assert answer["text"] == golden["text"] and answer["timings"]["drafted_tokens"] >= 0, done.stderr
+    with Client("tales", draft=str(shallow), env={"POCKETLLAMA_LIB": str(library.path)}) as client:
+        for how in ("auto", "off", "ngram", "draft"):
+            stream = client.complete(golden["prompt"], max_tokens=len(golden["tokens"]), temperature=0, speculate=how)
+            assert stream.text() == golden["text"]
+        with pytest.raises(errors.UsageError, match="speculate is one of"):
+            client("x", speculate="maybe")
+        loaded = client.status()["models"][0]
+        assert loaded["draft"]["path"] == str(shallow)
