@@ -11,6 +11,7 @@ import pytest
 
 from pocketllama import LLM, errors
 from pocketllama.engine import Cancel, Completion, Sampling, speculate
+from pocketllama.engine.choices import Choices
 from pocketllama.engine.pace import Pace
 
 from ..bench import speculation as bench
@@ -204,6 +205,68 @@ def test_a_text_that_repeats_itself_is_guessed(llm: LLM, monkeypatch: pytest.Mon
     guessed = llm.complete(PROMPT, **options, speculate="ngram").result()
     assert facts(guessed) == facts(plain) and set(plain.tokens) == {300, 400}
     assert guessed.timings.accepted_tokens >= 25
+
+
+def test_a_text_that_is_alone_in_a_batch_is_guessed(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LLM.from_pretrained("tales", context_length=64, n_seqs=2) as batched:
+        for options in OPTIONS:
+            options = {"max_tokens": 40, **options}
+            prompt = batched.tokenize(PROMPT)
+            plain = llm.complete(prompt, **options).result()
+            with monkeypatch.context() as patch:
+                prophesy(patch, [*prompt, *plain.tokens, 2], 0.2)
+                with batched.batch() as batch:
+                    request = batch.add(prompt, **options, speculate="ngram")
+                    late: Any = None
+                    pieces = []
+                    for i in range(1000):
+                        pieces += [text for r, text in batch.step() if r is request]
+                        if i == 5:  # for a while there is another one
+                            late = batch.add("The wolf", max_tokens=4, temperature=0, speculate="ngram")
+                        if not batch.busy:
+                            break
+            result = request.result()
+            assert facts(result) == facts(plain) and "".join(pieces) == plain.text
+            if plain.completion_tokens > 10:
+                assert result.timings.drafted_tokens > result.timings.accepted_tokens > 3
+            if late:
+                assert facts(late.result()) == facts(llm.complete("The wolf", max_tokens=4, temperature=0).result())
+
+
+class Alternating:
+    """Only even tokens, then only odd ones, and so on; complete behind the eleventh."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+
+    @property
+    def done(self) -> bool:
+        return len(self.tokens) == 11
+
+    def mask(self) -> bytes:
+        assert not self.done
+        return bytes([0xAA if len(self.tokens) % 2 else 0x55]) * 512
+
+    def accept(self, token: int) -> None:
+        assert token % 2 == len(self.tokens) % 2
+        self.tokens.append(token)
+
+
+def test_a_constraint_sees_each_choice_once_and_in_order(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"temperature": 0.7, "seed": 2, "logit_bias": ENDLESS, "max_tokens": 30}
+    plain_choices = Choices(Alternating(), logprobs=2)
+    plain = llm.complete(PROMPT, **options, choices=plain_choices).result()
+    assert plain.completion_tokens == 11 and plain.finish_reason == "stop"
+    prompt = llm.tokenize(PROMPT)
+    prophesy(monkeypatch, [*prompt, *plain.tokens], 0.2)
+    for stop in ((), str(llm.detokenize(plain.tokens[4]))):
+        choices = Choices(Alternating(), logprobs=2)
+        guessed = llm.complete(PROMPT, **options, stop=stop, speculate="ngram", choices=choices).result()
+        n = guessed.completion_tokens
+        assert guessed.tokens == plain.tokens[:n] and guessed.finish_reason == "stop"
+        assert n == 11 or stop
+        assert choices.logprobs == plain_choices.logprobs[:n]
+        assert guessed.timings.accepted_tokens > 0
 
 
 def test_generate_takes_it_and_a_second_thread_too(llm: LLM, monkeypatch: pytest.MonkeyPatch) -> None:

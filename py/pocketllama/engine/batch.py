@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PocketllamaError, UsageError
+from ..errors import Cancelled, PocketllamaError, UsageError
 from .choices import Choices
 from .generation import check_prompt
 from .options import Completion, Sampling, Timings, check_tokens
+from .speculate import Speculation, evaluate, speculates
 from .text import TextOut
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Request:
         self.error: PocketllamaError | None = None
         self.started = time.monotonic()
         self.prompt_done = self.first = self.last = 0.0
+        self.speculation: Speculation | None = None  # once it has been alone in the batch
 
     @property
     def done(self) -> bool:
@@ -62,6 +64,7 @@ class Request:
             self.last,
             min(self.fed, self.n_prompt) - self.found,
             len(tokens),
+            (self.speculation.drafted, self.speculation.accepted) if self.speculation else (0, 0),
         )
         return Completion(self.out.text, self.reason or "cancelled", self.n_prompt, len(tokens), timings, tuple(tokens))
 
@@ -102,6 +105,7 @@ class Batch:
         llm, options = self._llm, options or Sampling.of(**values)
         tokens = llm.tokenize(prompt) if isinstance(prompt, str) else check_tokens(prompt, llm.vocab_size)
         check_prompt(len(tokens), llm.context_length, options)
+        speculates(llm, options)
         if options.context_shift:
             with llm._turn.step():
                 llm._backend.shift(0, 0)  # said now, and not when the context is full
@@ -122,21 +126,66 @@ class Batch:
             parts = self._parts()
             if not parts:
                 return pieces
-            started = time.monotonic()
-            llm._logits_lost = True  # those of single generations
-            try:
-                llm._backend.evaluate_batch([(r.seq, len(r.context), part) for r, part in parts], llm.threads)
-            except BaseException:
-                for request, _ in parts:  # what its sequence holds is not known: all of it goes in again
-                    request.context, request.fed, request.found = [], 0, 0
-                raise
-            llm._chunks.learn(sum(len(part) for _, part in parts), time.monotonic() - started)
+            alone = self._speculation(*parts[0]) if len(self._running) == 1 else None
+            guess = self._guess(parts[0][0], alone) if alone else []
+            known = len(parts[0][0].history)
+            seconds = self._evaluate(parts, guess)
             for row, (request, part) in enumerate(parts):
                 request.context += part
                 request.fed += len(part)
                 if request.fed == len(request.history):
                     self._go_on(request, row, pieces)
+            if alone:
+                self._accept(parts[0][0], guess, pieces)
+                alone.learn(guess, parts[0][0].history[known:], seconds)
         return pieces
+
+    def _evaluate(self, parts: list[tuple[Request, list[int]]], guess: list[int]) -> float:
+        """Evaluate what each request waits for; and of one that is alone, what is guessed to follow. Seconds."""
+        llm = self._llm
+        started = time.monotonic()
+        llm._logits_lost = True  # those of single generations
+        try:
+            if guess:
+                request, part = parts[0]
+                evaluate(llm, request.seq, len(request.context), [*part, *guess], llm.threads)
+            else:
+                llm._backend.evaluate_batch([(r.seq, len(r.context), part) for r, part in parts], llm.threads)
+        except BaseException:
+            for request, _ in parts:  # what its sequence holds is not known: all of it goes in again
+                request.context, request.fed, request.found = [], 0, 0
+            raise
+        seconds = time.monotonic() - started
+        llm._chunks.learn(sum(len(part) for _, part in parts), seconds)
+        return seconds
+
+    def _speculation(self, request: Request, part: list[int]) -> Speculation | None:
+        """That of a text which is alone and waits for a token. Beside others there is none: each of their tokens costs
+        what a guessed one does, and is worth more."""
+        llm = self._llm
+        first = len(request.history) == request.n_prompt
+        if first or request.fed + len(part) < len(request.history) or not speculates(llm, request.options):
+            return None
+        if request.speculation is None:
+            request.speculation = Speculation(llm, request.options, request.history, llm.threads, request.cancel)
+        return request.speculation
+
+    def _guess(self, request: Request, speculation: Speculation) -> list[int]:
+        left = request.options.max_tokens - (len(request.history) - request.n_prompt)
+        try:
+            room = self._llm.context_length - len(request.context) - 1
+            return speculation.guess(request.history, min(room, left - 1))
+        except Cancelled:  # the next step hears it
+            return []
+
+    def _accept(self, request: Request, guess: list[int], pieces: list[tuple[Request, str]]) -> None:
+        """Go on behind the first choice, as long as what is chosen was guessed."""
+        for row, token in enumerate(guess, 1):
+            if request.done or request.history[-1] != token:
+                return
+            request.context.append(token)
+            request.fed += 1
+            self._go_on(request, row, pieces)
 
     def _begin(self, request: Request) -> None:
         """Give a request a free sequence that holds the beginning of its prompt: the next turn of a conversation needs

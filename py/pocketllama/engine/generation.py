@@ -218,6 +218,8 @@ class Generation:
                     self._reason = "length"
                     return
         finally:
+            if self._choices:  # those that were ready and not handed out belong to no text
+                del self._choices.logprobs[len(self._generated) :]
             if self._ahead and llm._writer is self:  # the context is left as if each token had been evaluated alone
                 with llm._turn.step():
                     self._catch_up()
@@ -253,7 +255,7 @@ class Generation:
         if keep is not None and len(llm._context) == llm.context_length:
             llm._shift(keep)
         most = options.max_tokens - len(self._generated) if self._bounded else None
-        chosen = self._speculation.step(self._history, sampler, most)
+        chosen = self._speculation.step(self._history, sampler, most, self._choices)
         self._ahead = len(chosen) - 1
         return chosen
 

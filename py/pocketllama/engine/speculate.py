@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
 from .cancel import flag_of
+from .choices import Choices
 from .draft import Drafts
 from .ngram import Ngrams
 from .options import Sampling
@@ -93,7 +94,7 @@ class Speculation:
         self.accepted += sum(a == b for a, b in zip(guess, chosen, strict=False))
         self._pace.learn(1 + len(guess), len(chosen), seconds, self._took)
 
-    def step(self, history: Sequence[int], sampler: Any, most: int | None) -> list[int]:
+    def step(self, history: Sequence[int], sampler: Any, most: int | None, choices: Choices | None = None) -> list[int]:
         """Evaluate the newest token of `history`, which is all that the model's context lacks, and what is guessed to
         follow it. The tokens that are chosen behind it, up to `most`. The caller has the turn, and has made room.
 
@@ -111,7 +112,7 @@ class Speculation:
         for row in range(1 + len(guess)):
             token = llm._backend.choose(sampler, context + chosen if chosen else context, row)
             chosen.append(token)
-            if row == len(guess) or token != guess[row] or token in llm.vocab.ends:
+            if row == len(guess) or token != guess[row] or token in llm.vocab.ends or (choices and choices.done):
                 break
         self.learn(guess, chosen, seconds)
         return chosen
