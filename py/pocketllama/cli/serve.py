@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..argv import Option, Verb
 from ..errors import EngineError
-from .common import CTX, LOADING, NAMES, THREADS
+from .common import CTX, DRAFT, LOADING, NAMES, THREADS
 
 
 def serve(
@@ -23,6 +23,7 @@ def serve(
     threads: int | None = None,
     kv_type: str | None = None,
     no_mmap: bool = False,
+    draft: str | None = None,
 ) -> None:
     """Serve the OpenAI API and a chat page."""
     try:
@@ -43,7 +44,8 @@ def serve(
         cors=origins(cors),
     )
     mmap = False if no_mmap else None
-    raise SystemExit(process.main(models, settings, context_length=ctx, threads=threads, kv_type=kv_type, mmap=mmap))
+    loading = {"context_length": ctx, "threads": threads, "kv_type": kv_type, "mmap": mmap, "draft": draft}
+    raise SystemExit(process.main(models, settings, **loading))
 
 
 VERBS: dict[str, Verb] = {
@@ -62,6 +64,7 @@ VERBS: dict[str, Verb] = {
             CTX,
             THREADS,
             *LOADING,
+            DRAFT,
         ),
         examples=(
             "pocketllama serve",

@@ -148,6 +148,7 @@ class Batch:
         try:
             if guess:
                 request, part = parts[0]
+                assert request.seq is not None
                 evaluate(llm, request.seq, len(request.context), [*part, *guess], llm.threads)
             else:
                 llm._backend.evaluate_batch([(r.seq, len(r.context), part) for r, part in parts], llm.threads)

@@ -99,6 +99,7 @@ def _load(names: Sequence[str], parallel: int | None, loading: dict[str, Any]) -
         if (id := model_id(name)) in models:
             raise UsageError(f"Two models would both be called {id!r}.", remedy="Serve one of them, or rename a file.")
         models[id] = _load_one(name, parallel, {k: v for k, v in loading.items() if v is not None})
+        loading.pop("draft", None)  # that of the first one
     return models
 
 

@@ -61,6 +61,7 @@ class SamplingBody(Body):
     mirostat: Literal[0, 2] | None = None
     mirostat_tau: float | None = Field(None, ge=0, le=100)
     mirostat_eta: float | None = Field(None, ge=0, le=10)
+    speculate: Literal["auto", "off", "ngram", "draft"] | None = None
 
     # Taken and ignored.
     user: str | None = None
@@ -87,7 +88,7 @@ class SamplingBody(Body):
 _SAMPLING = (
     "max_tokens temperature top_p stop seed logit_bias frequency_penalty presence_penalty top_k min_p typical_p "
     "repetition_penalty last_n_tokens xtc_probability xtc_threshold dry_multiplier dry_base dry_allowed_length "
-    "mirostat mirostat_tau mirostat_eta"
+    "mirostat mirostat_tau mirostat_eta speculate"
 ).split()
 
 
