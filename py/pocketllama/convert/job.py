@@ -60,7 +60,8 @@ def run(
         with writer, ThreadPoolExecutor(_THREADS) as pool:
             done = writer.nbytes - sum(s.nbytes for s in specs)
             for spec in specs:
-                writer.write(_encoded(spec, checkpoint.tensors[spec.name], pool))
+                tensor = checkpoint.tensors[spec.name]
+                writer.write(_encoded(spec, tensor, pool, n_rows(tensor.shape)))
                 done += spec.nbytes
                 if progress:
                     progress(spec.name, done, writer.nbytes)
@@ -95,8 +96,8 @@ def _estimate(checkpoint: Checkpoint, specs: list[TensorSpec]) -> float:
     with ThreadPoolExecutor(_THREADS) as pool:
         step = _step(tensor.shape)
         rows = min(n_rows(tensor.shape), step * _AHEAD)
-        for piece in _pieces(largest, tensor, pool, rows):
-            np.asarray(piece).sum()  # about what handing it to the system costs
+        for piece in _encoded(largest, tensor, pool, rows):
+            np.frombuffer(piece, np.uint8).sum()  # about what handing it to the system costs
     elements = sum(int(np.prod(s.shape, dtype=object)) for s in specs)
     return (time.monotonic() - started) * elements / max(1, rows * row_width(tensor.shape))
 
@@ -155,9 +156,9 @@ def _step(shape: tuple[int, ...]) -> int:
     return max(1, CHUNK // max(1, row_width(shape)))
 
 
-def _encoded(spec: TensorSpec, tensor: Tensor | Packed, pool: ThreadPoolExecutor) -> Iterator[Any]:
+def _encoded(spec: TensorSpec, tensor: Tensor | Packed, pool: ThreadPoolExecutor, rows: int) -> Iterator[Any]:
     try:
-        yield from _pieces(spec, tensor, pool, n_rows(tensor.shape))
+        yield from _pieces(spec, tensor, pool, rows)
     except ValueError:
         raise ModelInvalid(f"The tensor for {spec.name} holds NaN or infinity; the checkpoint is damaged.") from None
     except OverflowError:

@@ -149,7 +149,7 @@ def identify(tokenizer: dict[str, Any], model_type: str) -> str:
     """The name for a byte-level tokenizer.json. UsageError where there is none."""
     steps = tuple(_steps(tokenizer.get("pre_tokenizer")))
     whole_words = dict_of(tokenizer.get("model")).get("ignore_merges") is True
-    if len(steps) == 6 and steps[1][1].startswith(_CASED_LETTERS):
+    if len(steps) == 7 and steps[1][1].startswith(_CASED_LETTERS):
         return "deepseek-llm"
     names = _NAMED.get(steps)
     name = names[whole_words] if names else None

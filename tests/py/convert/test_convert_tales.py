@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import platform
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import has_avx2
 
 from pocketllama import gguf
 from pocketllama.convert import convert
 
 DATA = Path(__file__).resolve().parents[3] / "py" / "pocketllama" / "data"
 TALES = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "tales"
-
-
-def has_avx2() -> bool:
-    """That the processor can run the library: it does not ask, and would be stopped by the system."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return False
-    return " avx2 " in Path("/proc/cpuinfo").read_text()
 
 
 @pytest.mark.skipif(not TALES.exists(), reason="the tales checkpoint is not here")
