@@ -23,6 +23,7 @@ from .conversation import REMEMBERED, Conversations
 from .draft import Drafting
 from .generation import Chunks, Generation, sampling_of
 from .options import Sampling, check_text, check_tokens
+from .pace import Costs
 from .stock import Config, StockLLM
 from .turn import Turn
 
@@ -66,7 +67,7 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         self._logits_lost = False  # a batch's have taken the place of those behind the context
         self._model_path, self._config = str(model_path), config or Config()
         self._turn = Turn()
-        self._chunks = Chunks()
+        self._chunks, self._costs = Chunks(), Costs()
         self._said = deque(maxlen=REMEMBERED + 2 * n_seqs if isinstance(n_seqs, int) and n_seqs > 0 else REMEMBERED)
 
         self.library = native.find(lib)
@@ -132,9 +133,8 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         config = config or Config()
         for name, value in options.items():
             if not hasattr(config, name):
-                raise UsageError(
-                    f"from_pretrained() has no option {name!r}; the options are {', '.join(vars(config))}."
-                )
+                known = ", ".join(vars(config))
+                raise UsageError(f"from_pretrained() has no option {name!r}; the options are {known}.")
             setattr(config, name, value)
         if alias := models.aliases().get(name_or_path):  # better said before a gigabyte has been fetched
             files.check_architecture(alias.name, alias.architecture, native.find(lib))

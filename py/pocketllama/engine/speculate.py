@@ -71,7 +71,7 @@ class Speculation:
             self._guesser = Ngrams(history)
         else:
             self._guesser = Drafts(llm, options, history, threads, cancel)
-        self._pace = Pace()
+        self._pace = Pace(llm._costs)
         self._took = 0.0  # seconds that the last guess took
         self._fed = len(history)
         self.drafted = self.accepted = 0  # tokens guessed, and those that were right

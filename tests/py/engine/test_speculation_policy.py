@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketllama.engine.ngram import Ngrams
-from pocketllama.engine.pace import MOST, Pace
+from pocketllama.engine.pace import MOST, Costs, Pace
 
 TOKENS = st.lists(st.integers(0, 3), max_size=60)
 
@@ -155,3 +155,15 @@ def test_nothing_is_guessed_before_one_token_was_timed_nor_where_nothing_is_expe
     assert pace.choose([1.0] * 9) == 7
     assert pace.choose([]) == 0
     assert pace.choose([1.0] * 9, each=1.0) == 0  # guesses that cost as much as they may bring
+
+
+def test_what_evaluations_cost_is_learned_once_for_all_generations() -> None:
+    costs = Costs()
+    first = Pace(costs)
+    first.learn(1, 1, 1.0)
+    for _ in range(30):
+        first.learn(8, 8, 6.0)
+    second = Pace(costs)
+    assert second.choose([1.0] * 9) == 0  # what one takes is its own to measure
+    second.learn(1, 1, 3.0)
+    assert second.seconds(8) == pytest.approx(18.0, rel=0.1)
