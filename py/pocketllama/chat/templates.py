@@ -9,6 +9,7 @@ have none
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ from ..errors import UsageError
 from .facts import Facts
 from .messages import Message, check_messages, check_tools
 from .prompt import Prompt
+from .tools import told, written
 
 _FOLDER = Path(__file__).with_name("templates")
 _LONGEST = 1 << 20  # characters of a template
@@ -66,6 +68,11 @@ class Template:
     stops: tuple[str, ...] = ()
     tool_source: str | None = None
 
+    @property
+    def takes_tools(self) -> bool:
+        """Whether it tells the model of tools itself."""
+        return self.tool_source is not None or re.search(r"\btools\b", self.source) is not None
+
     def render(
         self,
         messages: Sequence[Message],
@@ -80,10 +87,15 @@ class Template:
         UsageError for messages that are not well-formed, or that the template does not take; ModelInvalid for a
         template that does not work, or takes more than 2 s.
         """
+        conversation, known = check_messages(messages), check_tools(tools)
+        if not self.takes_tools:
+            conversation, known = told(conversation, known), None
+        if "tool_call" not in self.source and not self.takes_tools:
+            conversation = written(conversation)
         given = {
             **variables,
-            "messages": check_messages(messages),
-            "tools": check_tools(tools),
+            "messages": conversation,
+            "tools": known,
             "documents": variables.get("documents"),
             "add_generation_prompt": add_generation_prompt,
         }

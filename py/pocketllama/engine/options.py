@@ -191,6 +191,12 @@ class Completion:
     timings: Timings
     tokens: tuple[int, ...] = ()
 
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that the cache held already."""
+        begun = self.finish_reason != "cancelled" or self.completion_tokens > 0
+        return max(0, self.prompt_tokens - self.timings.prompt_tokens_evaluated) if begun else 0
+
     def as_json(self) -> dict[str, Any]:
         """The result as JSON-RPC and `run --json` give it."""
         return {

@@ -31,7 +31,7 @@ class Usage:
         if not isinstance(chunk.end, Completion):
             return
         self.prompts[prompt] = chunk.end.prompt_tokens
-        self.cached[prompt] = max(self.cached.get(prompt, 0), chunk.cached)
+        self.cached[prompt] = max(self.cached.get(prompt, 0), chunk.end.cached_tokens)
         self.completion += chunk.end.completion_tokens
 
     def as_json(self) -> dict[str, Any]:
@@ -53,6 +53,7 @@ class Answering:
         self.request, self.state, self.worker, self.body = request, state, worker, body
         self.choices = body.n or 1
         self.usage = Usage()
+        self._first: Chunk | None = None  # that ended
         self.head = {
             "id": f"{prefix}-{secrets.token_hex(12)}",
             "object": kind,
@@ -90,6 +91,12 @@ class Answering:
     def count(self, chunk: Chunk) -> None:
         """Add to the usage what a chunk ends."""
         self.usage.add(chunk.index // self.choices, chunk)
+        if isinstance(chunk.end, Completion) and self._first is None:
+            self._first = chunk
+
+    def timed(self) -> dict[str, Any]:
+        """The timings of the choice that ended first."""
+        return self.timings([self._first]) if self._first else {}
 
     @staticmethod
     def timings(chunks: list[Chunk]) -> dict[str, Any]:

@@ -71,10 +71,11 @@ def error_object(error: BaseException) -> dict[str, Any]:
     status, code = status_of(error)
     message = "The server failed; its log says how."
     if isinstance(error, PocketllamaError):
-        message = f"{error} {error.remedy}" if error.remedy else str(error)
+        message = str(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     param = getattr(error, "param", None)
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    remedy = error.remedy if isinstance(error, PocketllamaError) else None
+    return {"error": {"message": message, "type": kind, "param": param, "code": code, "remedy": remedy}}
 
 
 def error_response(error: BaseException) -> Response:

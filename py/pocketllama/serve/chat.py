@@ -2,78 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import secrets
+import string
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..chat.tools import Call, Reader
 from ..engine import LLM
-from ..engine.options import check_text
+from ..engine.choices import Choices
+from ..engine.conversation import ChatPrompt, with_stops
+from ..engine.generation import check_prompt
+from . import logprobs
 from .answering import Answering, chunks_of
 from .body import read_json
-from .requests import ChatBody, Message, read
+from .formats import Shape, shape_of
+from .requests import ChatBody, invalid, read
 from .state import state_of
-from .ticket import Chunk, Job, Ticket
+from .ticket import Chunk, Completion, Job, Ticket
+
+_ALPHABET = string.ascii_letters + string.digits
 
 
 async def chat(request: Request) -> Response:
     state = state_of(request)
     body = read(ChatBody, await read_json(request, state.settings))
     worker = state.worker(body.model)
+    if body.top_logprobs and not body.logprobs:
+        raise invalid("top_logprobs", "top_logprobs needs logprobs to be true.")
+    if body.logprobs:
+        logprobs.check_possible(worker.llm)
     answering = Answering(request, state, worker, body, "chat.completion", "chatcmpl")
+    # Off the event loop and off the engine's thread: templates and schemas may take their time, up to their limits.
+    shape = await asyncio.to_thread(shape_of, worker, body, state.settings.max_schema)
+    conversation = await asyncio.to_thread(render, worker.llm, body, shape)
+    jobs = [_job(worker.llm, body, shape, conversation, choice) for choice in range(answering.choices)]
+    answer = _Answer(answering, body, shape)
+    return await answering.run(jobs, answer.events, answer.whole)
+
+
+Conversation = Callable[[LLM], ChatPrompt]
+
+
+def render(llm: LLM, body: ChatBody, shape: Shape) -> Conversation:
+    """The conversation as the model's template has it; its tokens are for the engine's thread to make."""
+    messages = [message.model_dump(exclude_none=True) for message in body.messages]
+    template = llm.template()
+    variables = body.chat_template_kwargs or {}
+    taken = {"messages", "tools", "add_generation_prompt", "facts", "self"} & variables.keys()
+    if taken:
+        raise invalid("chat_template_kwargs", f"chat_template_kwargs may not hold {sorted(taken)[0]}.")
+    prompt = template.render(messages, shape.tools, True, llm.file.chat, **variables)
+    return lambda llm: ChatPrompt(prompt, llm.prompt_tokens(prompt), template)
+
+
+def _job(llm: LLM, body: ChatBody, shape: Shape, conversation: Conversation, choice: int) -> Job:
     most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     # As long as the context has room, the answer may go on.
-    longest = worker.llm.context_length if most is None else most
+    options = body.sampling(choice, shape.constrained, max_tokens=llm.context_length if most is None else most)
+    n_top = (body.top_logprobs or 0) if body.logprobs else None
+    choices = Choices(shape.constraint(), n_top) if shape.constrained or body.logprobs else None
+    rendered: list[ChatPrompt] = []
 
     def prompt(llm: LLM) -> list[int]:
-        return llm.tokenize(plain(body.messages))
+        rendered.append(conversation(llm))
+        llm._check_conversation(len(rendered[0].tokens))
+        check_prompt(len(rendered[0].tokens), llm.context_length, options)
+        return list(rendered[0].tokens)
 
-    jobs = [
-        Job(choice, prompt=prompt, options=body.sampling(choice, max_tokens=longest))
-        for choice in range(answering.choices)
-    ]
-    streamed = {**answering.head, "object": "chat.completion.chunk"}
+    def after(llm: LLM, end: Completion) -> None:
+        llm.remember(rendered[0], list(end.tokens))  # the next turn finds its tokens in the cache
 
-    def delta(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}
-        return {**streamed, "choices": [choice], **({"usage": None} if body.include_usage else {})}
+    return Job(choice, prompt=prompt, options=with_stops(options, llm.template().stops), choices=choices, after=after)
 
-    async def events(ticket: Ticket) -> AsyncIterator[Any]:
-        for index in range(answering.choices):
-            yield delta(index, {"role": "assistant", "content": ""})
+
+class _Answer:
+    """The answer in OpenAI's form, whole or as events."""
+
+    def __init__(self, answering: Answering, body: ChatBody, shape: Shape) -> None:
+        self._answering, self._body, self._shape = answering, body, shape
+        self._head = {**answering.head, "object": "chat.completion.chunk"}
+        self._n_calls: dict[int, int] = {}
+
+    # ---- whole ---------------------------------------------------------------------------------------------------
+
+    def whole(self, chunks: list[Chunk]) -> dict[str, Any]:
+        return {"choices": list(map(self._choice, chunks))}
+
+    def _choice(self, chunk: Chunk) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": chunk.text, "refusal": None}
+        reason = chunk.end.finish_reason
+        if self._shape.style:
+            reader = Reader(self._shape.style)
+            pieces = [*reader.feed(chunk.text), *reader.finish()]
+            calls = [piece for piece in pieces if isinstance(piece, Call)]
+            if calls:
+                text = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
+                message |= {"content": text or None, "tool_calls": list(map(_call, calls))}
+                reason = "tool_calls" if reason == "stop" else reason
+        noted = logprobs.for_chat(self._answering.worker.llm, chunk.logprobs) if self._body.logprobs else None
+        return {"index": chunk.index, "message": message, "logprobs": noted, "finish_reason": reason}
+
+    # ---- as events -----------------------------------------------------------------------------------------------
+
+    async def events(self, ticket: Ticket) -> AsyncIterator[Any]:
+        answering, style = self._answering, self._shape.style
+        readers = {job.index: Reader(style) for job in ticket.jobs} if style else {}
+        for job in ticket.jobs:
+            yield self._event(job.index, {"role": "assistant", "content": ""})
         async for chunk in chunks_of(ticket):
             answering.count(chunk)
-            if chunk.text:
-                yield delta(chunk.index, {"content": chunk.text})
+            event = partial(self._event, chunk.index)
+            reader = readers.get(chunk.index)
+            pieces: list[str | Call] = [chunk.text] if chunk.text else []
+            if reader:
+                pieces = [*reader.feed(chunk.text), *(reader.finish() if chunk.end else [])]
+            noted = chunk.logprobs
+            for piece in pieces:
+                yield event(self._delta(chunk.index, piece), noted=noted)
+                noted = []
+            if noted and not chunk.end:
+                yield event({}, noted=noted)
             if chunk.end:
-                yield {**delta(chunk.index, {}, chunk.end.finish_reason), **answering.timings([chunk])}
-        if body.include_usage:
-            yield {**streamed, "choices": [], "usage": answering.usage.as_json()}
+                reason = chunk.end.finish_reason
+                called = reason == "stop" and self._n_calls.get(chunk.index)
+                yield {**event({}, "tool_calls" if called else reason, noted), **answering.timings([chunk])}
+        if self._body.include_usage:
+            yield {**self._head, "choices": [], "usage": answering.usage.as_json(), **answering.timed()}
 
-    def answer(chunks: list[Chunk]) -> dict[str, Any]:
-        return {
-            "choices": [
-                {
-                    "index": chunk.index,
-                    "message": {"role": "assistant", "content": chunk.text, "refusal": None},
-                    "logprobs": None,
-                    "finish_reason": chunk.end.finish_reason,
-                }
-                for chunk in chunks
-            ]
-        }
+    def _delta(self, index: int, piece: str | Call) -> dict[str, Any]:
+        if isinstance(piece, str):
+            return {"content": piece}
+        n = self._n_calls[index] = self._n_calls.get(index, 0) + 1
+        return {"tool_calls": [{"index": n - 1, **_call(piece)}]}
 
-    return await answering.run(jobs, events, answer)
-
-
-def text_of(message: Message) -> str:
-    """The text of a message, whose content may come in parts."""
-    content = message.content or ""
-    text = content if isinstance(content, str) else "".join(part.text for part in content)
-    return check_text("messages.content", text)
+    def _event(
+        self, index: int, delta: dict[str, Any], reason: str | None = None, noted: list[Any] | None = None
+    ) -> dict[str, Any]:
+        likely = logprobs.for_chat(self._answering.worker.llm, noted) if noted else None
+        choice = {"index": index, "delta": delta, "logprobs": likely, "finish_reason": reason}
+        return {**self._head, "choices": [choice], **({"usage": None} if self._body.include_usage else {})}
 
 
-def plain(messages: list[Message]) -> str:
-    """The prompt for a model without a chat template: what was said, one after the other, for it to go on."""
-    return "\n\n".join(filter(None, map(text_of, messages)))
+def _call(call: Call) -> dict[str, Any]:
+    # Nine letters and digits: Mistral's templates take no other id.
+    name = "".join(secrets.choice(_ALPHABET) for _ in range(9))
+    return {"id": name, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..engine import LLM
+from ..engine.choices import Choices
 from ..engine.options import check_text, check_tokens
+from . import logprobs
 from .answering import Answering, chunks_of
 from .body import read_json
 from .requests import CompletionBody, invalid, read
@@ -22,7 +24,11 @@ async def completions(request: Request) -> Response:
     body = read(CompletionBody, await read_json(request, state.settings))
     if body.best_of not in (None, body.n or 1):
         raise invalid("best_of", "best_of must be n: texts are not written to be thrown away.")
+    if body.echo and body.logprobs is not None:
+        raise invalid("echo", "echo and logprobs cannot be had together: prompts have no probabilities here.")
     worker = state.worker(body.model)
+    if body.logprobs is not None:
+        logprobs.check_possible(worker.llm)
     answering = Answering(request, state, worker, body, "text_completion", "cmpl")
     prompts = body.prompts()
     jobs = [
@@ -30,6 +36,7 @@ async def completions(request: Request) -> Response:
             i * answering.choices + choice,
             prompt=lambda llm, prompt=prompt: tokens_of(llm, prompt),  # type: ignore[misc]
             options=body.sampling(choice),
+            choices=None if body.logprobs is None else Choices(logprobs=body.logprobs),
         )
         for i, prompt in enumerate(prompts)
         for choice in range(answering.choices)
@@ -41,19 +48,21 @@ async def completions(request: Request) -> Response:
             return ""
         return prompt if isinstance(prompt, str) else worker.llm.decode(prompt)
 
-    def choice(chunk: Chunk, text: str) -> dict[str, Any]:
+    def choice(chunk: Chunk, text: str, offset: int = 0) -> dict[str, Any]:
         reason = chunk.end.finish_reason if chunk.end else None
-        return {"index": chunk.index, "text": text, "logprobs": None, "finish_reason": reason}
+        noted = None if body.logprobs is None else logprobs.for_completion(worker.llm, chunk.logprobs, offset)
+        return {"index": chunk.index, "text": text, "logprobs": noted, "finish_reason": reason}
 
     async def events(ticket: Ticket) -> AsyncIterator[Any]:
-        begun: set[int] = set()
+        lengths: dict[int, int] = {}  # of the texts so far, by choice
         async for chunk in chunks_of(ticket):
             answering.count(chunk)
-            text = chunk.text if chunk.index in begun else echo(chunk.index) + chunk.text
-            begun.add(chunk.index)
-            yield {**answering.head, "choices": [choice(chunk, text)], **_no_usage(body)}
+            text = chunk.text if chunk.index in lengths else echo(chunk.index) + chunk.text
+            offset = lengths.get(chunk.index, 0)
+            lengths[chunk.index] = offset + len(text)
+            yield {**answering.head, "choices": [choice(chunk, text, offset)], **_no_usage(body)}
         if body.include_usage:
-            yield {**answering.head, "choices": [], "usage": answering.usage.as_json()}
+            yield {**answering.head, "choices": [], "usage": answering.usage.as_json(), **answering.timed()}
 
     def answer(chunks: list[Chunk]) -> dict[str, Any]:
         return {"choices": [choice(chunk, echo(chunk.index) + chunk.text) for chunk in chunks]}

@@ -22,7 +22,6 @@ class News:
     text: str = ""
     end: Any = None  # its Completion
     error: PocketllamaError | None = None
-    cached: int = 0
 
 
 class Decoder(Protocol):
@@ -54,7 +53,10 @@ class BatchDecoder:
         return len(self._requests)
 
     def add(self, ticket: Ticket, job: Job) -> None:
-        self._requests[self._batch.add(job.tokens, job.options, cancel=ticket.cancel)] = ticket, job
+        self._requests[self._batch.add(job.tokens, job.options, cancel=ticket.cancel, choices=job.choices)] = (
+            ticket,
+            job,
+        )
 
     def step(self) -> list[News]:
         news = [News(*self._requests[request], text=text) for request, text in self._batch.step()]
@@ -78,7 +80,7 @@ class SingleDecoder:
         return int(self._current is not None)
 
     def add(self, ticket: Ticket, job: Job) -> None:
-        generation = self._llm.complete(job.tokens, job.options, cancel=ticket.cancel)
+        generation = self._llm.complete(job.tokens, job.options, cancel=ticket.cancel, choices=job.choices)
         self._current = ticket, job, generation, iter(generation)
 
     def step(self) -> list[News]:

@@ -51,10 +51,10 @@ class Metrics:
             registry=registry,
         )
 
-    def ended(self, model: str, ticket: Ticket, completion: Completion, cached: int) -> None:
+    def ended(self, model: str, ticket: Ticket, completion: Completion) -> None:
         """A text of a model has ended."""
         self._prompt.labels(model).inc(completion.prompt_tokens)
-        self._cached.labels(model).inc(cached)
+        self._cached.labels(model).inc(completion.cached_tokens)
         self._new.labels(model).inc(completion.completion_tokens)
         self._ends.labels(model, completion.finish_reason).inc()
         if ticket.first_text:

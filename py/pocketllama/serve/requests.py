@@ -24,7 +24,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 
 
 class StreamOptions(Body):
@@ -73,8 +73,9 @@ class SamplingBody(Body):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def sampling(self, choice: int, **fixed: Any) -> Sampling:
-        """The options of the `choice`-th answer, with these in place of what the request says."""
+    def sampling(self, choice: int, constrained: bool = False, **fixed: Any) -> Sampling:
+        """The options of the `choice`-th answer, with `fixed` in place of what the request says. A `constrained` one
+        repeats itself where its grammar does, and is not punished for that unless it is asked for."""
         values = {name: value for name in _SAMPLING if (value := getattr(self, name, None)) is not None}
         if values.get("seed", -1) >= 0:
             values["seed"] = (values["seed"] + choice) & MAX_SEED
@@ -82,6 +83,8 @@ class SamplingBody(Body):
             values.pop("seed", None)
         if "last_n_tokens" not in values and (self.frequency_penalty or self.presence_penalty):
             values["last_n_tokens"] = -1  # OpenAI's penalties look at the whole text
+        if constrained:
+            values.setdefault("repetition_penalty", 1.0)
         return Sampling.of(**{**values, **fixed})
 
 
@@ -137,9 +140,47 @@ class Message(Body):
     refusal: str | None = None
 
 
+class JsonSchema(Body):
+    name: str = "answer"
+    description: str | None = None
+    schema_: dict[str, Any] = Field({"type": "object"}, alias="schema")
+    strict: bool | None = None  # we always are
+
+
+class ResponseFormat(Body):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class Function(Body):
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Body):
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Body):
+    name: str
+
+
+class NamedTool(Body):
+    type: Literal["function"] = "function"
+    function: FunctionName
+
+
 class ChatBody(SamplingBody):
     messages: list[Message] = Field(min_length=1, max_length=4096)
     max_completion_tokens: int | None = Field(None, ge=0, le=2**31 - 1)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(None, max_length=128)
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = Field(None, description="variables of the model's template")
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     modalities: list[Literal["text"]] | None = None

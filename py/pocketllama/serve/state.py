@@ -13,7 +13,7 @@ from ..engine import LLM
 from ..errors import ModelNotFound
 from .metrics import Metrics
 from .settings import Settings
-from .ticket import Completion, Job, Ticket
+from .ticket import Completion, Ticket
 from .worker import Worker
 
 
@@ -28,8 +28,8 @@ class State:
         self.workers = {name: self._worker(name, llm) for name, llm in models.items()}
 
     def _worker(self, name: str, llm: LLM) -> Worker:
-        def on_end(ticket: Ticket, job: Job, completion: Completion, cached: int) -> None:
-            self.metrics.ended(name, ticket, completion, cached)
+        def on_end(ticket: Ticket, completion: Completion) -> None:
+            self.metrics.ended(name, ticket, completion)
 
         return Worker(name, llm, self.settings.queue, on_end)
 
@@ -55,6 +55,7 @@ class State:
     def describe(self, name: str) -> dict[str, Any]:
         """A model as /v1/models has it, and what else one may want to know of it."""
         worker = self.workers[name]
+        template = worker.llm.template()
         return {
             "id": name,
             "object": "model",
@@ -64,6 +65,8 @@ class State:
             "vocab_size": worker.llm.vocab_size,
             "architecture": worker.llm.describe()["architecture"],
             "parallel": worker.slots,
+            # null: there is none in its file, and nothing tells which it was trained with; it rather continues texts.
+            "chat_template": None if template.origin == "fallback" else template.name,
         }
 
     def drain(self) -> None:

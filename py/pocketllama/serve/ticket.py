@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.cancel import Cancel
+from ..engine.choices import Choices, TokenLogprobs
 from ..engine.options import Completion, Sampling
 from ..errors import Cancelled, PocketllamaError
 
@@ -25,8 +26,11 @@ class Job:
     index: int
     prompt: Callable[[Any], list[int]] | None = None  # its tokens, by the model's tokenizer
     options: Sampling = field(default_factory=Sampling)
+    choices: Choices | None = None
     call: Callable[[Any, Cancel], Any] | None = None
+    after: Callable[[Any, Completion], None] | None = None  # on the engine's thread, when the text has ended
     tokens: list[int] = field(default_factory=list)
+    told: int = 0  # of how many tokens the probabilities were handed on
 
 
 @dataclass
@@ -35,8 +39,8 @@ class Chunk:
 
     index: int
     text: str = ""
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
     end: Any = None
-    cached: int = 0  # tokens of the prompt that a cache held already
 
 
 class Ticket:
@@ -63,18 +67,17 @@ class Ticket:
         """Its prompts are read and fit."""
         self._call(self._settle, None)
 
-    def put(self, index: int, text: str) -> None:
-        if self.first_text is None:
+    def put(self, job: Job, text: str, end: Any = None) -> None:
+        """A piece of a job's text, and what it has ended with, if it has."""
+        if text and self.first_text is None:
             self.first_text = time.monotonic()
         with self._lock:
-            self._pending.setdefault(index, Chunk(index)).text += text
-        self._call(self._news.set)
-
-    def finish(self, index: int, end: Any, cached: int = 0) -> None:
-        """One of its jobs has ended."""
-        with self._lock:
-            chunk = self._pending.setdefault(index, Chunk(index))
-            chunk.end, chunk.cached = end, cached
+            chunk = self._pending.setdefault(job.index, Chunk(job.index))
+            chunk.text += text
+            chunk.end = end
+            if job.choices:
+                chunk.logprobs += job.choices.logprobs[job.told :]
+                job.told = len(job.choices.logprobs)
         self._call(self._news.set)
 
     def fail(self, error: PocketllamaError) -> None:
@@ -127,7 +130,8 @@ class Ticket:
             for chunk in chunks:
                 mine = whole[chunk.index]
                 mine.text += chunk.text
-                mine.end, mine.cached = chunk.end if chunk.end is not None else mine.end, mine.cached + chunk.cached
+                mine.logprobs += chunk.logprobs
+                mine.end = chunk.end
         return [whole[job.index] for job in self.jobs]
 
 

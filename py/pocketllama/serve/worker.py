@@ -18,6 +18,7 @@ from typing import Any
 
 from ..engine import LLM
 from ..engine.generation import check_prompt
+from ..engine.grammar import Grammars
 from ..errors import Busy, EngineError, PocketllamaError
 from .answers import ShuttingDown
 from .decoders import News, decoder_for
@@ -29,11 +30,12 @@ log = logging.getLogger("pocketllama.serve")
 class Worker:
     """The requests of one model."""
 
-    def __init__(self, name: str, llm: LLM, queue: int, on_end: Callable[[Ticket, Job, Completion, int], Any]) -> None:
+    def __init__(self, name: str, llm: LLM, queue: int, on_end: Callable[[Ticket, Completion], Any]) -> None:
         self.name, self.llm, self.queue = name, llm, queue
         self._on_end = on_end
         self._decoder = decoder_for(llm)
         self.slots = self._decoder.slots
+        self.grammars = Grammars(llm)
         self._changed = threading.Condition()
         self._arrived: deque[Ticket] = deque()
         self._open: set[Ticket] = set()  # admitted and not ended
@@ -172,20 +174,21 @@ class Worker:
         ticket, job = self._next(self._calls)
         assert job.call
         try:
-            ticket.finish(job.index, job.call(self.llm, ticket.cancel))
+            ticket.put(job, "", job.call(self.llm, ticket.cancel))
         except Exception as e:
             ticket.fail(_known(e))
         self._leave(ticket, 1)
 
     def _deliver(self, news: News) -> None:
         ticket, job = news.ticket, news.job
-        if news.text:
-            ticket.put(job.index, news.text)
         if news.error:
             ticket.fail(news.error)
-        elif news.end:
-            self._on_end(ticket, job, news.end, news.cached)
-            ticket.finish(job.index, news.end, news.cached)
+        elif news.text or news.end:
+            ticket.put(job, news.text, news.end)
+        if news.end and not news.error:
+            self._on_end(ticket, news.end)
+            if job.after:
+                job.after(self.llm, news.end)
         if news.error or news.end:
             self._leave(ticket, 1)
 
