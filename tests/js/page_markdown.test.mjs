@@ -34,7 +34,10 @@ test("the elements of Markdown", () => {
     ["```c++\nint x;\n```", "code:c++<int x;\n>"],
     ["```\nstill writ", "code:<still writ>"],
     ["    indented", "code:<indented\n>"],
-    ["|a|b|\n|:-|-:|\n|1|2|", "table(thead(tr(th[class=align-left](a)th[class=align-right](b)))tbody(tr(td[class=align-left](1)td[class=align-right](2))))"],
+    [
+      "|a|b|\n|:-|-:|\n|1|2|",
+      "table(thead(tr(th[class=align-left](a)th[class=align-right](b)))tbody(tr(td[class=align-left](1)td[class=align-right](2))))",
+    ],
     ["[a](https://b.example/ 't')", "p(a[href=https://b.example/](a))"],
     ["see https://b.example/x.", "p(see a[href=https://b.example/x](https://b.example/x).)"],
     ["main.py and a@b.example stay", "p(main.py and a@b.example stay)"],
@@ -45,7 +48,13 @@ test("the elements of Markdown", () => {
 });
 
 test("HTML is text", () => {
-  for (const source of ["<b>a</b>", "<script>alert(1)</script>", "a <img src=x onerror=alert(1)> b", "<!-- a -->", "<div>\n\n*a*"]) {
+  for (const source of [
+    "<b>a</b>",
+    "<script>alert(1)</script>",
+    "a <img src=x onerror=alert(1)> b",
+    "<!-- a -->",
+    "<div>\n\n*a*",
+  ]) {
     assert.ok(rendered(source).includes("<"), source);
   }
   assert.equal(rendered("<b>a</b>"), "p(<b>a</b>)");
@@ -54,12 +63,31 @@ test("HTML is text", () => {
 
 test("links lead to the web or to mail, and nowhere else", () => {
   const refused = [
-    "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\nscript:alert(1)", "java\tscript:alert(1)",
-    "\u0001javascript:alert(1)", "data:text/html,<script>alert(1)</script>", "vbscript:x", "file:///etc/passwd", "blob:https://a/b",
-    "about:blank", "ws://a/", "/etc", "//a.example", "#x", "?x", "x", "", "https://", "http://[", "view-source:https://a.example",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    " javascript:alert(1)",
+    "java\nscript:alert(1)",
+    "java\tscript:alert(1)",
+    "\u0001javascript:alert(1)",
+    "data:text/html,<script>alert(1)</script>",
+    "vbscript:x",
+    "file:///etc/passwd",
+    "blob:https://a/b",
+    "about:blank",
+    "ws://a/",
+    "/etc",
+    "//a.example",
+    "#x",
+    "?x",
+    "x",
+    "",
+    "https://",
+    "http://[",
+    "view-source:https://a.example",
   ];
   for (const href of refused) assert.equal(safeLink(href), undefined, JSON.stringify(href));
-  for (const href of ["https://a.example/", "http://127.0.0.1:8080/x?y#z", "mailto:a@b.example"]) assert.equal(safeLink(href), href);
+  for (const href of ["https://a.example/", "http://127.0.0.1:8080/x?y#z", "mailto:a@b.example"])
+    assert.equal(safeLink(href), href);
   assert.equal(rendered("[a](javascript:alert`1`)"), "p(a)");
   assert.equal(rendered("[a](&#106;avascript:alert`1`)"), "p(a)");
   assert.equal(rendered("<javascript:alert`1`>"), "p(javascript:alert`1`)");
@@ -97,9 +125,55 @@ test("whatever a model says, only known elements come of it", () => {
   for (const source of HOSTILE) check(parse(source).blocks);
   // And what a fuzzer says: pieces of markup in any order, by a generator that is the same each time.
   const pieces = [
-    "<", ">", "[", "]", "(", ")", "!", "*", "_", "`", "```", "~~~", "\n", "\n\n", "# ", "> ", "- ", "1. ", "|", "|-|", "\\", "&lt;", "&#x6a;",
-    "javascript:", "https://a.example", "data:text/html,", "<script>", "onerror=", "a", " ", "    ", "\t", "\0", "\u202e", "\ud800", "é", "😀", '"', "'",
-    "[a]: javascript:b", "[a]", "<javascript:x>", "mailto:", "www.", ":", "//", "\r", "=\n", "---\n",
+    "<",
+    ">",
+    "[",
+    "]",
+    "(",
+    ")",
+    "!",
+    "*",
+    "_",
+    "`",
+    "```",
+    "~~~",
+    "\n",
+    "\n\n",
+    "# ",
+    "> ",
+    "- ",
+    "1. ",
+    "|",
+    "|-|",
+    "\\",
+    "&lt;",
+    "&#x6a;",
+    "javascript:",
+    "https://a.example",
+    "data:text/html,",
+    "<script>",
+    "onerror=",
+    "a",
+    " ",
+    "    ",
+    "\t",
+    "\0",
+    "\u202e",
+    "\ud800",
+    "é",
+    "😀",
+    '"',
+    "'",
+    "[a]: javascript:b",
+    "[a]",
+    "<javascript:x>",
+    "mailto:",
+    "www.",
+    ":",
+    "//",
+    "\r",
+    "=\n",
+    "---\n",
   ];
   let state = 1;
   const next = (n) => (state = (state * 48271) % 2147483647) % n;
@@ -113,7 +187,8 @@ test("whatever a model says, only known elements come of it", () => {
 });
 
 test("the text before the last block is done, however the answer comes", () => {
-  const source = "# A\n\ntext *of\nmore* lines\n\n- one\n- two\n\n  ```py\n  x\n  ```\n\n|a|b|\n|-|-|\n|1|2|\n\n> q\n\n```\ncode\n\nmore\n```\nend";
+  const source =
+    "# A\n\ntext *of\nmore* lines\n\n- one\n- two\n\n  ```py\n  x\n  ```\n\n|a|b|\n|-|-|\n|1|2|\n\n> q\n\n```\ncode\n\nmore\n```\nend";
   const whole = brief(parse(source).blocks);
   let settled = "";
   let from = 0;
@@ -150,7 +225,10 @@ test("characters that turn or hide text are named", () => {
   // Joiners are part of words and emoji; in code they are a trap.
   assert.deepEqual(reveal("👩‍💻 می‌خواهم"), ["👩‍💻 می‌خواهم"]);
   const code = reveal("if (a\u200Bdmin\u2066) \u{E0041}", true);
-  assert.deepEqual(code.map((piece) => piece.label ?? piece), ["if (a", "U+200B", "dmin", "U+2066", ") ", "U+E0041"]);
+  assert.deepEqual(
+    code.map((piece) => piece.label ?? piece),
+    ["if (a", "U+200B", "dmin", "U+2066", ") ", "U+E0041"],
+  );
   assert.equal(code.map((piece) => piece.character ?? piece).join(""), "if (a\u200Bdmin\u2066) \u{E0041}");
 });
 

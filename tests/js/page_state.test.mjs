@@ -7,11 +7,21 @@ import test from "node:test";
 import { Api, ApiError } from "../../py/pocketllama/serve/static/api.js";
 import { Conversation, fromExport, toExport, toRequest } from "../../py/pocketllama/serve/static/conversation.js";
 import { describe } from "../../py/pocketllama/serve/static/failures.js";
-import { accept, defaults, parse, SAMPLING, toRequest as optionsOf } from "../../py/pocketllama/serve/static/settings.js";
+import {
+  accept,
+  defaults,
+  parse,
+  SAMPLING,
+  toRequest as optionsOf,
+} from "../../py/pocketllama/serve/static/settings.js";
 import { events, LONGEST_EVENT } from "../../py/pocketllama/serve/static/sse.js";
 import { MemoryStore } from "../../py/pocketllama/serve/static/store.js";
 
-const said = (conversation) => conversation.path().map(({ role, content }) => `${role[0]}:${content}`).join(" ");
+const said = (conversation) =>
+  conversation
+    .path()
+    .map(({ role, content }) => `${role[0]}:${content}`)
+    .join(" ");
 
 /** A conversation with a retried answer and an edited question. */
 function branched() {
@@ -52,7 +62,10 @@ test("what is sent is the branch, without answers that said nothing", () => {
   const q = c.add({ role: "user", content: "a", parent: null });
   const failed = c.add({ role: "assistant", parent: q.id });
   c.add({ role: "user", content: "b", parent: failed.id });
-  const asked = [{ role: "user", content: "a" }, { role: "user", content: "b" }];
+  const asked = [
+    { role: "user", content: "a" },
+    { role: "user", content: "b" },
+  ];
   assert.deepEqual(toRequest(c.path()), asked);
   assert.deepEqual(toRequest(c.path(), " \n"), asked);
   assert.deepEqual(toRequest(c.path(), "Be brief."), [{ role: "system", content: "Be brief." }, ...asked]);
@@ -61,7 +74,11 @@ test("what is sent is the branch, without answers that said nothing", () => {
 test("an export comes back whole", () => {
   const { c, q2 } = branched();
   c.choose(q2.id);
-  Object.assign(c.messages.get(c.path()[1].id), { end: "length", stats: { prompt: 3, completion: 4, rate: 5.5 }, thought: "t" });
+  Object.assign(c.messages.get(c.path()[1].id), {
+    end: "length",
+    stats: { prompt: 3, completion: 4, rate: 5.5 },
+    thought: "t",
+  });
   Object.assign(q2, { failure: { title: "a", cause: "b", remedy: "c" } });
   const file = toExport([c], new Date(0));
   assert.equal(JSON.parse(file).exported, "1970-01-01T00:00:00.000Z");
@@ -75,10 +92,24 @@ test("a file that says anything else is refused with its reason", () => {
   const refused = (change, reason) => {
     const file = structuredClone(good);
     change(file);
-    assert.throws(() => fromExport(JSON.stringify(file)), (error) => error instanceof TypeError && reason.test(error.message), String(change));
+    assert.throws(
+      () => fromExport(JSON.stringify(file)),
+      (error) => error instanceof TypeError && reason.test(error.message),
+      String(change),
+    );
   };
-  for (const [text, reason] of [["", /not JSON/], ["{", /not JSON/], ["[]", /not an object/], ["null", /not an object/], ['{"a":1}', /not exported/]]) {
-    assert.throws(() => fromExport(text), (error) => error instanceof TypeError && reason.test(error.message), text);
+  for (const [text, reason] of [
+    ["", /not JSON/],
+    ["{", /not JSON/],
+    ["[]", /not an object/],
+    ["null", /not an object/],
+    ['{"a":1}', /not exported/],
+  ]) {
+    assert.throws(
+      () => fromExport(text),
+      (error) => error instanceof TypeError && reason.test(error.message),
+      text,
+    );
   }
   refused((f) => (f.version = 2), /version is 2/);
   refused((f) => (f.conversations = {}), /not exported/);
@@ -96,7 +127,11 @@ test("a file that says anything else is refused with its reason", () => {
   // What is only strange is left out.
   const odd = structuredClone(good);
   Object.assign(odd.conversations[0], { head: "nobody", extra: 1 });
-  Object.assign(odd.conversations[0].messages[0], { end: "exploded", stats: { rate: "fast", prompt: -1, completion: 2 }, onclick: "x" });
+  Object.assign(odd.conversations[0].messages[0], {
+    end: "exploded",
+    stats: { rate: "fast", prompt: -1, completion: 2 },
+    onclick: "x",
+  });
   const [back] = fromExport(JSON.stringify(odd));
   assert.equal(said(back), "u:one a:One u:three");
   const first = back.record().messages[0];
@@ -108,7 +143,10 @@ test("the store of a browser that keeps nothing", async () => {
   const { c } = branched();
   await store.put(c.record(), { id: c.id, name: c.name, updated: 2 });
   await store.put(new Conversation({ id: "old" }).record(), { id: "old", name: "old", updated: 1 });
-  assert.deepEqual((await store.list()).map(({ id }) => id), [c.id, "old"]);
+  assert.deepEqual(
+    (await store.list()).map(({ id }) => id),
+    [c.id, "old"],
+  );
   const kept = await store.get(c.id);
   kept.messages[0].content = "changed"; // a copy
   assert.equal(Conversation.from(await store.get(c.id)).path()[0].content, "one");
@@ -120,13 +158,21 @@ test("the store of a browser that keeps nothing", async () => {
 
 test("settings: what is empty is not sent, what is damaged is left out", () => {
   assert.deepEqual(optionsOf(defaults()), {});
-  for (const text of [null, "", "{", "[]", "null", "7", '{"sampling":null}', '{"theme":"pink","model":7}']) assert.deepEqual(parse(text), defaults());
-  const stored = { model: "m", system: "s", stop: "a\n\nb", theme: "dark", sampling: { temperature: 0, top_k: 1.5, seed: "7", max_tokens: -1, x: 1 } };
+  for (const text of [null, "", "{", "[]", "null", "7", '{"sampling":null}', '{"theme":"pink","model":7}'])
+    assert.deepEqual(parse(text), defaults());
+  const stored = {
+    model: "m",
+    system: "s",
+    stop: "a\n\nb",
+    theme: "dark",
+    sampling: { temperature: 0, top_k: 1.5, seed: "7", max_tokens: -1, x: 1 },
+  };
   const settings = parse(JSON.stringify(stored));
   assert.deepEqual(settings, { ...stored, sampling: { temperature: 0, seed: 7 } });
   assert.deepEqual(optionsOf(settings), { temperature: 0, seed: 7, stop: ["a", "b"] });
   const temperature = SAMPLING.find(({ name }) => name === "temperature");
-  for (const bad of ["", " ", "a", "-1", "3", NaN, Infinity, null, undefined, {}, [], true]) assert.equal(accept(temperature, bad), undefined, String(bad));
+  for (const bad of ["", " ", "a", "-1", "3", NaN, Infinity, null, undefined, {}, [], true])
+    assert.equal(accept(temperature, bad), undefined, String(bad));
   assert.equal(accept(temperature, "0.70"), 0.7);
 });
 
@@ -134,17 +180,22 @@ test("settings: what is empty is not sent, what is damaged is left out", () => {
 async function streamed(...pieces) {
   const bytes = pieces.map((piece) => (typeof piece === "string" ? new TextEncoder().encode(piece) : piece));
   const found = [];
-  for await (const data of events(new ReadableStream({ pull: (c) => (bytes.length ? c.enqueue(bytes.shift()) : c.close()) }))) found.push(data);
+  for await (const data of events(
+    new ReadableStream({ pull: (c) => (bytes.length ? c.enqueue(bytes.shift()) : c.close()) }),
+  ))
+    found.push(data);
   return found;
 }
 
 test("server-sent events, however they are cut", async () => {
-  const source = "\uFEFF: comment\nevent: x\ndata: one\n\ndata:two\r\ndata: 2\r\n\r\ndata: thrée 😀\r\rid: 1\n\ndata\n\ndata: \n\ndata: cut";
+  const source =
+    "\uFEFF: comment\nevent: x\ndata: one\n\ndata:two\r\ndata: 2\r\n\r\ndata: thrée 😀\r\rid: 1\n\ndata\n\ndata: \n\ndata: cut";
   const expected = ["one", "two\n2", "thrée 😀", ""];
   const bytes = new TextEncoder().encode(source);
   assert.deepEqual(await streamed(bytes), expected);
   assert.deepEqual(await streamed(...Array.from(bytes, (byte) => Uint8Array.of(byte))), expected);
-  for (let at = 1; at < bytes.length; at++) assert.deepEqual(await streamed(bytes.slice(0, at), bytes.slice(at)), expected);
+  for (let at = 1; at < bytes.length; at++)
+    assert.deepEqual(await streamed(bytes.slice(0, at), bytes.slice(at)), expected);
   await assert.rejects(streamed("data: ", "x".repeat(LONGEST_EVENT), "y"), RangeError);
   await assert.rejects(streamed(...Array(5).fill(`data: ${"x".repeat(LONGEST_EVENT / 4)}\n`)), RangeError);
 });
@@ -162,22 +213,29 @@ async function serving(answer, ask) {
 }
 const collect = async (api, request = {}, signal = undefined) => {
   const parts = [];
-  for await (const part of api.answer({ model: { id: "m", completes: false }, messages: [], ...request }, signal)) parts.push(part);
+  for await (const part of api.answer({ model: { id: "m", completes: false }, messages: [], ...request }, signal))
+    parts.push(part);
   return parts;
 };
-const stream = (...chunks) => (_, response) => {
-  response.setHeader("content-type", "text/event-stream; charset=utf-8");
-  response.end(chunks.map((chunk) => `data: ${typeof chunk === "string" ? chunk : JSON.stringify(chunk)}\n\n`).join(""));
-};
+const stream =
+  (...chunks) =>
+  (_, response) => {
+    response.setHeader("content-type", "text/event-stream; charset=utf-8");
+    response.end(
+      chunks.map((chunk) => `data: ${typeof chunk === "string" ? chunk : JSON.stringify(chunk)}\n\n`).join(""),
+    );
+  };
 
 test("an answer in parts, from both endpoints", async () => {
   const asked = [];
   const listen = (then) => (request, response) => {
     let body = "";
-    request.on("data", (piece) => (body += piece)).on("end", () => {
-      asked.push({ url: request.url, key: request.headers.authorization, body: JSON.parse(body) });
-      then(request, response);
-    });
+    request
+      .on("data", (piece) => (body += piece))
+      .on("end", () => {
+        asked.push({ url: request.url, key: request.headers.authorization, body: JSON.parse(body) });
+        then(request, response);
+      });
   };
   const chat = stream(
     { choices: [{ delta: { role: "assistant", content: "" } }] },
@@ -187,34 +245,65 @@ test("an answer in parts, from both endpoints", async () => {
     { choices: [], usage: { prompt_tokens: 3, completion_tokens: 4 }, timings: { predicted_per_second: 5.5 } },
     "[DONE]",
   );
-  const parts = await serving(listen(chat), (api) => collect(api, { options: { top_k: 1 }, messages: [{ role: "user", content: "a" }] }));
+  const parts = await serving(listen(chat), (api) =>
+    collect(api, { options: { top_k: 1 }, messages: [{ role: "user", content: "a" }] }),
+  );
   const usage = { prompt: 3, completion: 4, rate: 5.5 };
   assert.deepEqual(parts, [{}, { thought: "hm" }, { text: "é" }, { end: "length" }, { usage }]);
   const plain = stream({ choices: [{ text: "b", finish_reason: "stop" }] });
-  const request = { model: { id: "m", completes: true }, messages: [{ role: "user", content: "a" }, { role: "assistant", content: "b" }] };
+  const request = {
+    model: { id: "m", completes: true },
+    messages: [
+      { role: "user", content: "a" },
+      { role: "assistant", content: "b" },
+    ],
+  };
   assert.deepEqual(await serving(listen(plain), (api) => collect(api, request)), [{ text: "b", end: "stop" }]);
   const common = { model: "m", stream: true, stream_options: { include_usage: true } };
   assert.deepEqual(asked, [
-    { url: "/v1/chat/completions", key: "Bearer k", body: { top_k: 1, messages: [{ role: "user", content: "a" }], ...common } },
+    {
+      url: "/v1/chat/completions",
+      key: "Bearer k",
+      body: { top_k: 1, messages: [{ role: "user", content: "a" }], ...common },
+    },
     { url: "/v1/completions", key: "Bearer k", body: { prompt: "ab", ...common } },
   ]);
 });
 
 test("models, and what is known of them", async () => {
-  const list = [{ id: "a", max_model_len: 512 }, { id: "b", meta: { n_ctx: 9 } }, { id: "c", context_length: "x", chat_template: null }, { id: 7 }, null];
-  const models = await serving((_, response) => response.end(JSON.stringify({ data: list })), (api) => api.models());
+  const list = [
+    { id: "a", max_model_len: 512 },
+    { id: "b", meta: { n_ctx: 9 } },
+    { id: "c", context_length: "x", chat_template: null },
+    { id: 7 },
+    null,
+  ];
+  const models = await serving(
+    (_, response) => response.end(JSON.stringify({ data: list })),
+    (api) => api.models(),
+  );
   assert.deepEqual(models, [
     { id: "a", context: 512, completes: false },
     { id: "b", context: 9, completes: false },
     { id: "c", context: undefined, completes: true },
   ]);
   for (const body of ["", "[]", "{}", '{"data":{}}', "<html>"]) {
-    await assert.rejects(serving((_, response) => response.end(body), (api) => api.models()), ApiError, body);
+    await assert.rejects(
+      serving(
+        (_, response) => response.end(body),
+        (api) => api.models(),
+      ),
+      ApiError,
+      body,
+    );
   }
 });
 
 test("every failure has its kind, and words for it", async () => {
-  const fails = (status, body, headers = {}) => (_, response) => response.writeHead(status, headers).end(body);
+  const fails =
+    (status, body, headers = {}) =>
+    (_, response) =>
+      response.writeHead(status, headers).end(body);
   const error = (message, code) => JSON.stringify({ error: { message, code } });
   const cut = (_, response) => {
     response.writeHead(200, { "content-type": "text/event-stream" });
@@ -236,14 +325,20 @@ test("every failure has its kind, and words for it", async () => {
     [cut, "broken", /lost/],
   ];
   for (const [answer, kind, message] of cases) {
-    const thrown = await serving(answer, (api) => collect(api)).then(() => assert.fail(kind), (e) => e);
+    const thrown = await serving(answer, (api) => collect(api)).then(
+      () => assert.fail(kind),
+      (e) => e,
+    );
     assert.ok(thrown instanceof ApiError, String(thrown));
     assert.equal(thrown.kind, kind);
     assert.match(thrown.message, message);
     if (thrown.status === 429) assert.equal(thrown.retryAfter, 7);
     for (const words of Object.values(describe(thrown))) assert.ok(words.length > 3);
   }
-  const nobody = await collect(new Api({ base: "http://127.0.0.1:9/" })).then(() => assert.fail(), (e) => e);
+  const nobody = await collect(new Api({ base: "http://127.0.0.1:9/" })).then(
+    () => assert.fail(),
+    (e) => e,
+  );
   assert.equal(nobody.kind, "unreachable");
   assert.match(describe(nobody).remedy, /pocketllama serve/);
   assert.equal(await new Api({ base: "http://127.0.0.1:9/" }).isUp(), false);
@@ -263,7 +358,8 @@ test("a signal ends the request at the server, before and in the answer", async 
     };
     await serving(answer, async (api) => {
       const asking = (async () => {
-        for await (const part of api.answer({ model: { id: "m" }, messages: [] }, controller.signal)) if (part.text) controller.abort();
+        for await (const part of api.answer({ model: { id: "m" }, messages: [] }, controller.signal))
+          if (part.text) controller.abort();
       })();
       await assert.rejects(asking, { name: "AbortError" });
       await gone;

@@ -8,9 +8,18 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const STATIC = fileURLToPath(new URL("../../py/pocketllama/serve/static/", import.meta.url));
-const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain" };
+const TYPES = {
+  ".html": "text/html",
+  ".css": "text/css",
+  ".js": "text/javascript",
+  ".svg": "image/svg+xml",
+  ".txt": "text/plain",
+};
 
-/** @typedef {(request: { body: any, headers: any }, response: import("node:http").ServerResponse) => void | Promise<void>} Answer */
+/**
+ * @typedef {import("node:http").ServerResponse} Response
+ * @typedef {(request: { body: any, headers: any }, response: Response) => void | Promise<void>} Answer
+ */
 
 export class FakeServer {
   models = [{ id: "pocket-7b", object: "model", created: 0, owned_by: "tests", context_length: 4096 }];
@@ -23,6 +32,8 @@ export class FakeServer {
   /** How many connections are answering now. */
   open = 0;
   key = "";
+  /** The files are there, but the API is not. */
+  down = false;
   port = 0;
 
   /** @param {number} [port] the one that it had before, to be the same server again */
@@ -51,9 +62,12 @@ export class FakeServer {
 
   async #serve(request, response) {
     const { pathname } = new URL(request.url, "http://x");
+    if (this.down && /^\/(health|v1)/.test(pathname)) return response.destroy();
     if (pathname === "/health") return json(response, 200, { status: "ok" });
     if (this.key && pathname.startsWith("/v1/") && request.headers.authorization !== `Bearer ${this.key}`) {
-      return json(response, 401, { error: { message: "The API key is missing or wrong.", type: "authentication_error", code: "invalid_api_key" } });
+      return json(response, 401, {
+        error: { message: "The API key is missing or wrong.", type: "authentication_error", code: "invalid_api_key" },
+      });
     }
     if (pathname === "/v1/models") return json(response, 200, { object: "list", data: this.models });
     if (!["/v1/chat/completions", "/v1/completions"].includes(pathname)) return this.#file(pathname, response);
@@ -71,7 +85,9 @@ export class FakeServer {
     if (!path.startsWith(STATIC)) return json(response, 404, {});
     try {
       const content = readFileSync(path);
-      response.writeHead(200, { "content-type": `${TYPES[extname(path)]}; charset=utf-8`, "cache-control": "no-cache" }).end(content);
+      response
+        .writeHead(200, { "content-type": `${TYPES[extname(path)]}; charset=utf-8`, "cache-control": "no-cache" })
+        .end(content);
     } catch {
       json(response, 404, {});
     }
@@ -115,7 +131,13 @@ export function say(text, { by = 4, pause = 0, end = "stop", thought = "", usage
     const completion = Math.ceil(text.length / 4);
     const prompt = Math.ceil(JSON.stringify(body.messages ?? body.prompt).length / 4);
     response.write(piece(body, undefined, end));
-    response.write(event({ choices: [], usage: usage ?? { prompt_tokens: prompt, completion_tokens: completion }, timings: { predicted_per_second: 42.4 } }));
+    response.write(
+      event({
+        choices: [],
+        usage: usage ?? { prompt_tokens: prompt, completion_tokens: completion },
+        timings: { predicted_per_second: 42.4 },
+      }),
+    );
     response.end(event("[DONE]"));
   };
 }

@@ -83,12 +83,15 @@ function build(node) {
   if (typeof node === "string") return prose(node);
   if ("code" in node) return codeBlock(node.code, node.language);
   /** @type {(string | Node)[]} */
-  const children = node.tag === "code" ? node.children.flatMap((text) => shown(String(text), true)) : node.children.map(build);
+  const children =
+    node.tag === "code" ? node.children.flatMap((text) => shown(String(text), true)) : node.children.map(build);
   if (node.tag === "a") return link(node.attrs ?? {}, children);
   const element = h(/** @type {keyof HTMLElementTagNameMap} */ (node.tag), node.attrs ?? {}, ...children);
   // Each block finds its own direction, so that one line of Arabic does not turn the next.
   if (/^(p|h\d|li|t[dh]|blockquote)$/.test(node.tag)) element.dir = "auto";
-  return node.tag === "table" ? h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, element) : element;
+  return node.tag === "table"
+    ? h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Table" }, element)
+    : element;
 }
 
 /** @param {string} text */
@@ -118,7 +121,11 @@ function shown(text, code) {
 function link(attributes, children) {
   const { href } = attributes;
   // Where it leads is said before anybody follows it; the other side learns nothing of this page.
-  return h("a", { ...attributes, title: href.slice(0, 300), target: "_blank", rel: "noopener noreferrer nofollow" }, ...children);
+  return h(
+    "a",
+    { ...attributes, title: href.slice(0, 300), target: "_blank", rel: "noopener noreferrer nofollow" },
+    ...children,
+  );
 }
 
 /**

@@ -64,13 +64,17 @@ export class Api {
    * @throws {ApiError} or an AbortError
    */
   async *answer({ model, messages, options }, signal) {
-    const what = model.completes
-      ? { prompt: messages.map(({ content }) => content).join("") }
-      : { messages };
+    const what = model.completes ? { prompt: messages.map(({ content }) => content).join("") } : { messages };
     const response = await this.#fetch(model.completes ? "v1/completions" : "v1/chat/completions", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ ...options, model: model.id, ...what, stream: true, stream_options: { include_usage: true } }),
+      body: JSON.stringify({
+        ...options,
+        model: model.id,
+        ...what,
+        stream: true,
+        stream_options: { include_usage: true },
+      }),
       signal,
     });
     if (!response.body || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
@@ -116,7 +120,9 @@ export class Api {
  * @returns {Model}
  */
 function model(entry) {
-  const context = [entry.context_length, entry.max_model_len, entry.meta?.n_ctx].find((n) => Number.isInteger(n) && n > 0);
+  const context = [entry.context_length, entry.max_model_len, entry.meta?.n_ctx].find(
+    (n) => Number.isInteger(n) && n > 0,
+  );
   return { id: entry.id, context, completes: entry.chat_template === null || entry.chat_template === false };
 }
 
@@ -183,7 +189,9 @@ function partOf(data) {
   }
   if (chunk?.error) {
     const { message, code, remedy } = said(chunk.error);
-    throw new ApiError(code === "context_length_exceeded" ? "context" : "server", message || "The server failed.", { remedy });
+    throw new ApiError(code === "context_length_exceeded" ? "context" : "server", message || "The server failed.", {
+      remedy,
+    });
   }
   const choice = chunk?.choices?.[0];
   /** @type {Part} */

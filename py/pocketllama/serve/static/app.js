@@ -41,6 +41,7 @@ class Page {
   settings = parse(stored(() => localStorage.getItem(SETTINGS)));
   api = new Api({ base: new URL(".", document.baseURI), key: stored(() => sessionStorage.getItem(KEY)) ?? "" });
   conversation = new Conversation();
+  leaving = false;
   /** The answers under way, by their conversation. @type {Map<string, Generation>} */
   running = new Map();
 
@@ -70,7 +71,10 @@ class Page {
       send: (text) => this.say(text, this.conversation.head),
       stop: () => this.stop(),
       editLast: () => {
-        const last = this.conversation.path().filter(({ role }) => role === "user").at(-1);
+        const last = this.conversation
+          .path()
+          .filter(({ role }) => role === "user")
+          .at(-1);
         if (last) this.transcript.view(last.id)?.edit();
       },
     },
@@ -106,11 +110,16 @@ class Page {
     const on = (id, act) => byId(id, HTMLElement).addEventListener("click", act);
     on("open-settings", () => this.dialog.open());
     on("rename", () => this.rename());
-    on("export", () => (this.menu.hidePopover(), download(fileName(this.conversation.name), toExport([this.conversation]))));
+    on(
+      "export",
+      () => (this.menu.hidePopover(), download(fileName(this.conversation.name), toExport([this.conversation]))),
+    );
     on("delete", () => this.remove());
     on("export-all", async () => download("pocketllama-conversations.json", toExport(await this.library.all())));
     on("delete-all", () => this.removeAll());
-    byId("import", HTMLInputElement).addEventListener("change", ({ target }) => this.import(/** @type {HTMLInputElement} */ (target)));
+    byId("import", HTMLInputElement).addEventListener("change", ({ target }) =>
+      this.import(/** @type {HTMLInputElement} */ (target)),
+    );
     document.querySelector(".skip")?.addEventListener("click", (event) => {
       event.preventDefault(); // the address belongs to the conversations
       this.composer.focus();
@@ -129,11 +138,16 @@ class Page {
       this.menu.querySelector("button")?.focus();
     });
     document.addEventListener("keydown", (event) => {
-      const busy = event.isComposing || event.defaultPrevented || this.dialog.dialog.open || this.menu.matches(":popover-open");
+      const busy =
+        event.isComposing || event.defaultPrevented || this.dialog.dialog.open || this.menu.matches(":popover-open");
       if (event.key === "Escape" && !busy) this.stop();
     });
     addEventListener("hashchange", () => this.open());
-    addEventListener("pagehide", () => this.library.saveLive());
+    addEventListener("pagehide", () => {
+      this.leaving = true;
+      this.library.saveLive();
+    });
+    addEventListener("pageshow", () => (this.leaving = false));
     document.addEventListener("visibilitychange", () => document.hidden && this.library.saveLive());
   }
 
@@ -192,14 +206,20 @@ class Page {
     if (!stats) return;
     const used = (stats.prompt ?? 0) + (stats.completion ?? 0);
     const words = (/** @type {number} */ n) => n.toLocaleString("en");
-    element.textContent = stats.context ? `${words(used)} of ${words(stats.context)} tokens of context` : `${words(used)} tokens of context`;
+    element.textContent = stats.context
+      ? `${words(used)} of ${words(stats.context)} tokens of context`
+      : `${words(used)} tokens of context`;
     element.classList.toggle("full", stats.context !== undefined && used > 0.8 * stats.context);
   }
 
   async list() {
     try {
       const summaries = await this.library.list();
-      this.sidebar.show(summaries, this.conversation.head === null ? undefined : this.conversation.id, new Set(this.running.keys()));
+      this.sidebar.show(
+        summaries,
+        this.conversation.head === null ? undefined : this.conversation.id,
+        new Set(this.running.keys()),
+      );
     } catch (error) {
       this.storageFailed(error);
     }
@@ -256,6 +276,11 @@ class Page {
    */
   ended(generation, error) {
     const { conversation, message } = generation;
+    if (this.leaving) {
+      // The browser has cut the connection because the page goes: that is no failure of the server's.
+      delete message.end;
+      delete message.failure;
+    }
     conversation.updated = Date.now();
     if (this.running.get(conversation.id) === generation) {
       this.running.delete(conversation.id);
@@ -284,7 +309,9 @@ class Page {
     this.show();
     const view = this.transcript.view(id);
     view?.element.scrollIntoView({ block: "nearest" });
-    /** @type {HTMLElement | null | undefined} */ (view?.element.querySelector(".versions button:not(:disabled)"))?.focus();
+    /** @type {HTMLElement | null | undefined} */ (
+      view?.element.querySelector(".versions button:not(:disabled)")
+    )?.focus();
     void this.library.save(this.conversation);
   }
 
@@ -334,10 +361,13 @@ class Page {
     this.dialog.dialog.close();
     history.pushState(null, "", HOME);
     await this.open();
-    this.toast.show(`${all.length} ${all.length === 1 ? "conversation was" : "conversations were"} deleted.`, async () => {
-      for (const conversation of all) await this.library.restore(conversation);
-      await this.list();
-    });
+    this.toast.show(
+      `${all.length} ${all.length === 1 ? "conversation was" : "conversations were"} deleted.`,
+      async () => {
+        for (const conversation of all) await this.library.restore(conversation);
+        await this.list();
+      },
+    );
   }
 
   /** @param {HTMLInputElement} input */
@@ -350,11 +380,13 @@ class Page {
       const known = new Set((await this.library.list()).map(({ id }) => id));
       for (const conversation of conversations) {
         if (known.has(conversation.id)) conversation.id = newId(); // beside the one that is there, not over it
-        await this.library.save(conversation);
+        await this.library.restore(conversation);
       }
       await this.list();
       this.dialog.dialog.close();
-      this.toast.show(`${conversations.length} ${conversations.length === 1 ? "conversation" : "conversations"} imported.`);
+      this.toast.show(
+        `${conversations.length} ${conversations.length === 1 ? "conversation" : "conversations"} imported.`,
+      );
     } catch (error) {
       this.dialog.dialog.close();
       this.toast.show(`“${file.name}” was not imported: ${error instanceof Error ? error.message : error}.`);
@@ -373,12 +405,21 @@ class Page {
     this.model.replaceChildren(...models.map(({ id }) => new Option(id, id)));
     if (this.chosen) this.model.value = this.chosen.id;
     this.model.disabled = models.length < 2;
-    this.model.title = models.length < 2 ? "The server has one model: pocketllama serve -m MODEL -m MODEL brings more." : "";
+    this.model.title =
+      models.length < 2 ? "The server has one model: pocketllama serve -m MODEL -m MODEL brings more." : "";
     if (state === "up") this.notice.relieve("The server is there again.");
-    else if (state === "away") this.notice.show("The server does not answer.", "Start it again with `pocketllama serve`; this page will notice.");
-    else if (state === "empty") this.notice.show("The server has no model.", "Start it with one: `pocketllama serve -m MODEL`.");
+    else if (state === "away")
+      this.notice.show(
+        "The server does not answer.",
+        "Start it again with `pocketllama serve`; this page will notice.",
+      );
+    else if (state === "empty")
+      this.notice.show("The server has no model.", "Start it with one: `pocketllama serve -m MODEL`.");
     else if (state === "key") {
-      this.notice.show("The server asks for a key.", "It was started with `--api-key`.", { label: "Enter it", act: () => this.dialog.open("key") });
+      this.notice.show("The server asks for a key.", "It was started with `--api-key`.", {
+        label: "Enter it",
+        act: () => this.dialog.open("key"),
+      });
     } else this.notice.show("The server’s models cannot be listed.", message ?? "");
     this.show();
   }

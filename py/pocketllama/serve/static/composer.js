@@ -12,7 +12,10 @@ export class Composer {
   #touch = matchMedia("(pointer: coarse) and (hover: none)");
   #answering = false;
   #able = false;
-  /** What was written and not sent, by conversation; "" is the new one. @type {Record<string, string>} */
+  /**
+   * What was written and not sent, by conversation; "" is the new one.
+   * @type {Record<string, string>}
+   */
   #drafts = {};
   #id = "";
 

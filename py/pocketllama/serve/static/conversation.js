@@ -22,7 +22,11 @@ const LONGEST_TITLE = 200;
 
 /** A new id. It only has to differ from others in this browser. (`crypto.randomUUID` is missing on plain HTTP.) */
 export function newId() {
-  return Array.from({ length: 4 }, () => Math.floor(Math.random() * 2 ** 32).toString(36).padStart(7, "0")).join("");
+  return Array.from({ length: 4 }, () =>
+    Math.floor(Math.random() * 2 ** 32)
+      .toString(36)
+      .padStart(7, "0"),
+  ).join("");
 }
 
 export class Conversation {
@@ -69,7 +73,7 @@ export class Conversation {
   path() {
     /** @type {Message[]} */
     const path = [];
-    for (let id = this.head; id !== null; ) {
+    for (let id = this.head; id !== null;) {
       const message = /** @type {Message} */ (this.messages.get(id));
       path.push(message);
       id = message.parent;
@@ -229,7 +233,8 @@ export function statsFrom(value) {
  * @returns {{ [key: string]: unknown }}
  */
 function object(value, what) {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError(`${what} is not an object`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new TypeError(`${what} is not an object`);
   return /** @type {{ [key: string]: unknown }} */ (value);
 }
 

@@ -25,7 +25,11 @@ export function describe(error) {
         remedy: "Start it again with `pocketllama serve`, then retry. What you wrote is kept.",
       };
     case "broken":
-      return { title: "The answer was cut off", cause, remedy: "What came until then is kept. Retry for a whole answer." };
+      return {
+        title: "The answer was cut off",
+        cause,
+        remedy: "What came until then is kept. Retry for a whole answer.",
+      };
     case "key":
       return {
         title: "The server asks for a key",
@@ -38,10 +42,16 @@ export function describe(error) {
       return {
         title: "The conversation is too long for the model",
         cause,
-        remedy: error.remedy ?? "Start a new chat, edit an earlier message, or start the server with a longer context (`--ctx`).",
+        remedy:
+          error.remedy ??
+          "Start a new chat, edit an earlier message, or start the server with a longer context (`--ctx`).",
       };
     case "server":
-      return { title: "The server failed", cause, remedy: error.remedy ?? "Retry. If it stays so, look at the server’s terminal." };
+      return {
+        title: "The server failed",
+        cause,
+        remedy: error.remedy ?? "Retry. If it stays so, look at the server’s terminal.",
+      };
     default:
       return { title: "The server refused", cause, remedy: error.remedy ?? "Look at the settings, and retry." };
   }

@@ -18,6 +18,11 @@ export function download(name, text) {
  * @param {string} name
  */
 export function fileName(name) {
-  const word = name.normalize("NFKD").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 50).toLowerCase();
+  const word = name
+    .normalize("NFC")
+    .replace(/[^\p{L}\p{M}\p{N}]+/gu, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 50)
+    .toLowerCase();
   return `pocketllama-${word || "chat"}.json`;
 }

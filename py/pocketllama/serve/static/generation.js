@@ -38,7 +38,11 @@ export class Generation {
     this.listener = listener;
     const path = conversation.path().slice(0, -1);
     // A text that is continued has no instructions: they would become part of it.
-    this.request = { model, messages: toRequest(path, model.completes ? "" : settings.system), options: optionsOf(settings) };
+    this.request = {
+      model,
+      messages: toRequest(path, model.completes ? "" : settings.system),
+      options: optionsOf(settings),
+    };
   }
 
   stop() {
@@ -109,7 +113,8 @@ export class Generation {
    */
   #stats({ prompt, completion, rate }, seconds) {
     // The first token is there when the clock starts.
-    if (rate === undefined && completion !== undefined && completion > 1 && seconds > 0) rate = (completion - 1) / seconds;
+    if (rate === undefined && completion !== undefined && completion > 1 && seconds > 0)
+      rate = (completion - 1) / seconds;
     /** @type {import("./conversation.js").Stats} */
     const stats = {};
     for (const [key, value] of Object.entries({ prompt, completion, rate, context: this.model.context })) {

@@ -13,7 +13,10 @@ const PAUSE = 1000;
 export class Library {
   #store;
   #channel;
-  /** What is being written, so that its conversation is one object wherever it is opened. @type {Map<string, Conversation>} */
+  /**
+   * What is being written, so that its conversation is one object wherever it is opened.
+   * @type {Map<string, Conversation>}
+   */
   #live = new Map();
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #timers = new Map();
@@ -28,7 +31,9 @@ export class Library {
     this.#store = store;
     this.listener = listener;
     this.#channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("pocketllama");
-    this.#channel?.addEventListener("message", ({ data }) => listener.changed(typeof data === "string" ? data : undefined));
+    this.#channel?.addEventListener("message", ({ data }) =>
+      listener.changed(typeof data === "string" ? data : undefined),
+    );
   }
 
   get lasting() {
@@ -89,7 +94,10 @@ export class Library {
    */
   saveSoon(conversation) {
     if (this.#timers.has(conversation.id)) return;
-    this.#timers.set(conversation.id, setTimeout(() => this.save(conversation), PAUSE));
+    this.#timers.set(
+      conversation.id,
+      setTimeout(() => this.save(conversation), PAUSE),
+    );
   }
 
   /** Save what is being written: the page may be about to close. */

@@ -94,19 +94,29 @@ export class MessageView {
    */
   #statusOf(running, waiting) {
     const { end, failure, content, thought } = this.message;
-    if (running) return waiting ? [h("p", { class: "waiting" }, h("span", { class: "dots", "aria-hidden": "true" }), waiting)] : [];
+    if (running)
+      return waiting
+        ? [h("p", { class: "waiting" }, h("span", { class: "dots", "aria-hidden": "true" }), waiting)]
+        : [];
     if (failure) {
       return [
         h(
           "div",
           { class: "failure" },
           icon("alert"),
-          h("div", {}, h("strong", {}, failure.title), h("p", {}, failure.cause), h("p", { class: "remedy" }, ...withCode(failure.remedy))),
+          h(
+            "div",
+            {},
+            h("strong", {}, failure.title),
+            h("p", {}, failure.cause),
+            h("p", { class: "remedy" }, ...withCode(failure.remedy)),
+          ),
         ),
       ];
     }
     if (end === "stopped") return [h("p", { class: "note" }, "You stopped this answer.")];
-    if (end === "length") return [h("p", { class: "note" }, "The answer reached its longest length. The settings have the limit.")];
+    if (end === "length")
+      return [h("p", { class: "note" }, "The answer reached its longest length. The settings have the limit.")];
     if (!end) return [h("p", { class: "note" }, "The page was closed before this answer was complete.")];
     return content || thought ? [] : [h("p", { class: "note" }, "The model had nothing to say.")];
   }
@@ -127,7 +137,15 @@ export class MessageView {
         button.disabled = to === undefined;
         return button;
       };
-      tools.push(h("span", { class: "versions" }, step(-1), h("span", { "aria-label": `Version ${at + 1} of ${siblings.length}` }, `${at + 1}/${siblings.length}`), step(1)));
+      tools.push(
+        h(
+          "span",
+          { class: "versions" },
+          step(-1),
+          h("span", { "aria-label": `Version ${at + 1} of ${siblings.length}` }, `${at + 1}/${siblings.length}`),
+          step(1),
+        ),
+      );
     }
     if (!running && message.content) tools.push(copyButton(() => message.content));
     if (message.role === "user") tools.push(iconButton("edit", "Edit", () => this.edit()));
@@ -168,7 +186,12 @@ export class MessageView {
         },
       },
       area,
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "quiet", click: end }, "Cancel"), h("button", { type: "submit" }, "Send")),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "button", class: "quiet", click: end }, "Cancel"),
+        h("button", { type: "submit" }, "Send"),
+      ),
     );
     this.element.classList.add("editing");
     this.body.replaceChildren(form);
@@ -194,7 +217,9 @@ export function fit(area) {
  * @param {string} content
  */
 function said(content) {
-  const pieces = reveal(content).map((piece) => (typeof piece === "string" ? piece : h("span", { class: "invisible", title: piece.name }, piece.label)));
+  const pieces = reveal(content).map((piece) =>
+    typeof piece === "string" ? piece : h("span", { class: "invisible", title: piece.name }, piece.label),
+  );
   return [h("p", { class: "said", dir: "auto" }, ...pieces)];
 }
 
@@ -219,7 +244,8 @@ function copyButton(text) {
 function inWords({ stats, model }) {
   const { completion, rate } = stats ?? {};
   const words = [];
-  if (completion !== undefined) words.push(`${completion.toLocaleString("en")} ${completion === 1 ? "token" : "tokens"}`);
+  if (completion !== undefined)
+    words.push(`${completion.toLocaleString("en")} ${completion === 1 ? "token" : "tokens"}`);
   if (rate) words.push(`${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en")} tokens/s`);
   if (model && words.length) words.push(model);
   return words.join(" · ");

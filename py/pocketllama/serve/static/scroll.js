@@ -20,7 +20,9 @@ export class Follower {
     scroller.addEventListener("wheel", ({ deltaY }) => deltaY < 0 && this.#leave(), { passive: true });
     let from = 0;
     scroller.addEventListener("touchstart", ({ touches }) => (from = touches[0].clientY), { passive: true });
-    scroller.addEventListener("touchmove", ({ touches }) => touches[0].clientY > from && this.#leave(), { passive: true });
+    scroller.addEventListener("touchmove", ({ touches }) => touches[0].clientY > from && this.#leave(), {
+      passive: true,
+    });
     scroller.addEventListener("keydown", ({ key }) => ["ArrowUp", "PageUp", "Home"].includes(key) && this.#leave());
     toEnd.addEventListener("click", () => this.toEnd());
     new ResizeObserver(() => this.grown()).observe(scroller);

@@ -1,17 +1,50 @@
 // What the reader can choose. A field that is left empty is not sent: then the server's own default holds.
 
 /**
- * @typedef {{ name: string, label: string, help: string, min: number, max: number, step: number, whole?: boolean }} Field
+ * @typedef {{ name: string, label: string, help: string, min: number, max: number, whole?: boolean }} Field
  */
 
 /** The sampling settings, under the names that the API has for them. @type {Field[]} */
 export const SAMPLING = [
-  { name: "temperature", label: "Temperature", help: "0: the likeliest text. 1: variety.", min: 0, max: 2, step: 0.05 },
-  { name: "top_p", label: "Top-p", help: "Choose among the likeliest tokens that together have this probability.", min: 0.05, max: 1, step: 0.05 },
-  { name: "top_k", label: "Top-k", help: "Choose among this many likeliest tokens. 0: all.", min: 0, max: 1000, step: 1, whole: true },
-  { name: "repetition_penalty", label: "Repetition penalty", help: "1: none. More: what was said recently becomes less likely.", min: 0.5, max: 2, step: 0.05 },
-  { name: "max_tokens", label: "Longest answer", help: "In tokens; a token is about four letters.", min: 1, max: 1_000_000, step: 1, whole: true },
-  { name: "seed", label: "Seed", help: "The same seed and the same conversation give the same answer.", min: 0, max: 4_294_967_295, step: 1, whole: true },
+  { name: "temperature", label: "Temperature", help: "0: the likeliest text. 1: variety.", min: 0, max: 2 },
+  {
+    name: "top_p",
+    label: "Top-p",
+    help: "Choose among the likeliest tokens that together have this probability.",
+    min: 0.05,
+    max: 1,
+  },
+  {
+    name: "top_k",
+    label: "Top-k",
+    help: "Choose among this many likeliest tokens. 0: all.",
+    min: 0,
+    max: 1000,
+    whole: true,
+  },
+  {
+    name: "repetition_penalty",
+    label: "Repetition penalty",
+    help: "1: none. More: what was said recently becomes less likely.",
+    min: 0.5,
+    max: 2,
+  },
+  {
+    name: "max_tokens",
+    label: "Longest answer",
+    help: "In tokens; a token is about four letters.",
+    min: 1,
+    max: 1_000_000,
+    whole: true,
+  },
+  {
+    name: "seed",
+    label: "Seed",
+    help: "The same seed and the same conversation give the same answer.",
+    min: 0,
+    max: 4_294_967_295,
+    whole: true,
+  },
 ];
 
 export const THEMES = /** @type {const} */ (["system", "light", "dark"]);

@@ -20,7 +20,11 @@ export class Sidebar {
   #narrow = matchMedia("(max-width: 800px)");
   #open = false;
 
-  /** @param {{ nav: HTMLElement, list: HTMLElement, scrim: HTMLElement, opener: HTMLButtonElement, closer: HTMLButtonElement }} elements */
+  /**
+   * @param {{
+   *   nav: HTMLElement, list: HTMLElement, scrim: HTMLElement, opener: HTMLButtonElement, closer: HTMLButtonElement,
+   * }} elements
+   */
   constructor(elements) {
     this.elements = elements;
     const { nav, scrim, opener, closer } = elements;
@@ -78,7 +82,13 @@ export class Sidebar {
     for (const { id, name, updated } of summaries) {
       const link = h(
         "a",
-        { href: `#/${id}`, "data-id": id, "aria-current": id === current && "page", title: name, class: busy.has(id) ? "busy" : "" },
+        {
+          href: `#/${id}`,
+          "data-id": id,
+          "aria-current": id === current && "page",
+          title: name,
+          class: busy.has(id) ? "busy" : "",
+        },
         h("span", { dir: "auto" }, name),
         busy.has(id) && h("span", { class: "unseen" }, " (answering)"),
       );
@@ -87,7 +97,9 @@ export class Sidebar {
     }
     const { list } = this.elements;
     list.replaceChildren(
-      ...[...groups].map(([name, items]) => h("section", { "aria-label": name }, h("h2", {}, name), h("ul", {}, ...items))),
+      ...[...groups].map(([name, items]) =>
+        h("section", { "aria-label": name }, h("h2", {}, name), h("ul", {}, ...items)),
+      ),
     );
     if (!summaries.length) list.append(h("p", { class: "none" }, "Your conversations will be listed here."));
     if (focused) /** @type {HTMLElement | null} */ (list.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();

@@ -118,6 +118,7 @@ export class BrowserStore {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error);
       change(transaction.objectStore(RECORDS), transaction.objectStore(SUMMARIES));
+      transaction.commit(); // now, and not in a later task: the page may be about to close
     });
   }
 }

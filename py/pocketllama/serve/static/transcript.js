@@ -1,4 +1,5 @@
-// The messages of the conversation that is shown: views are kept by their message, so that a change costs what it changes.
+// The messages of the conversation that is shown. A view is kept as long as its message, so that a change costs what it
+// changes.
 
 import { h } from "./dom.js";
 import { MessageView } from "./message_view.js";
@@ -45,8 +46,11 @@ export class Transcript {
     const draw = (/** @type {Message} */ message) => {
       let view = this.#views.get(message.id);
       const siblings = children.get(message.parent) ?? [message.id];
-      const state = `${message.id === running} ${siblings.length} ${siblings.indexOf(message.id)} ${message.end} ${message.content.length}`;
-      if (!view || view.message !== message) this.#views.set(message.id, (view = new MessageView(message, this.#actions)));
+      const { end, content } = message;
+      const at = siblings.indexOf(message.id);
+      const state = `${message.id === running} ${at} ${siblings.length} ${end} ${content.length}`;
+      if (!view || view.message !== message)
+        this.#views.set(message.id, (view = new MessageView(message, this.#actions)));
       if (view.element.dataset.state !== state) {
         view.update({ running: message.id === running, siblings });
         view.element.dataset.state = state;

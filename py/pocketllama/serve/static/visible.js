@@ -3,7 +3,8 @@
 // Overrides and embeddings reorder what follows them ("Trojan source"); no text of today needs them, isolates do it.
 const OVERRIDES = /[\u202A-\u202E]/;
 // In code, whatever has no width or turns the order lies about what a compiler reads.
-const IN_CODE = /[\u00AD\u061C\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\uFEFF\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/u;
+const IN_CODE =
+  /[\u00AD\u061C\u180E\u200B-\u200F\u202A-\u202E\u2060-\u2064\u2066-\u206F\uFEFF\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/u;
 
 /** @type {Record<number, string>} */
 const NAMES = {

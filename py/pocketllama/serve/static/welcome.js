@@ -33,7 +33,11 @@ export function welcome(element, model, take) {
       "ul",
       { "aria-label": "Something to start with" },
       ...(continues ? BEGINNINGS : QUESTIONS).map(([name, text]) =>
-        h("li", {}, h("button", { type: "button", click: () => take(text) }, h("strong", {}, name), h("span", {}, text))),
+        h(
+          "li",
+          {},
+          h("button", { type: "button", click: () => take(text) }, h("strong", {}, name), h("span", {}, text)),
+        ),
       ),
     ),
   );
