@@ -242,14 +242,14 @@ test("an answer in parts, from both endpoints", async () => {
     { choices: [{ delta: { reasoning_content: "hm" } }] },
     { choices: [{ delta: { content: "é" } }] },
     { choices: [{ delta: {}, finish_reason: "length" }] },
-    { choices: [], usage: { prompt_tokens: 3, completion_tokens: 4 }, timings: { predicted_per_second: 5.5 } },
+    { choices: [], usage: { prompt_tokens: 3, completion_tokens: 4 }, timings: { tokens_per_second: 5.5 } },
     "[DONE]",
   );
   const parts = await serving(listen(chat), (api) =>
     collect(api, { options: { top_k: 1 }, messages: [{ role: "user", content: "a" }] }),
   );
-  const usage = { prompt: 3, completion: 4, rate: 5.5 };
-  assert.deepEqual(parts, [{}, { thought: "hm" }, { text: "é" }, { end: "length" }, { usage }]);
+  const usage = { prompt: 3, completion: 4 };
+  assert.deepEqual(parts, [{}, { thought: "hm" }, { text: "é" }, { end: "length" }, { usage, rate: 5.5 }]);
   const plain = stream({ choices: [{ text: "b", finish_reason: "stop" }] });
   const request = {
     model: { id: "m", completes: true },

@@ -8,8 +8,8 @@ const PROGRAM = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-b
 );
 
 /** Wait until `ask` gives something true; fail if it never does. */
-export async function until(ask) {
-  for (const deadline = Date.now() + 20_000; !(await ask());) {
+export async function until(ask, patience = 20_000) {
+  for (const deadline = Date.now() + patience; !(await ask());) {
     if (Date.now() > deadline) throw new Error(`never came true: ${ask}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

@@ -135,7 +135,7 @@ export function say(text, { by = 4, pause = 0, end = "stop", thought = "", usage
       event({
         choices: [],
         usage: usage ?? { prompt_tokens: prompt, completion_tokens: completion },
-        timings: { predicted_per_second: 42.4 },
+        timings: { tokens_per_second: 42.4 },
       }),
     );
     response.end(event("[DONE]"));

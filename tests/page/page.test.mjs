@@ -22,11 +22,9 @@ beforeEach(async () => {
   visits = [];
 });
 afterEach(async () => {
-  for (const { context, trouble } of visits) {
-    assert.deepEqual(trouble, []);
-    await context.close();
-  }
+  for (const { context } of visits) await context.close();
   await server.stop();
+  for (const { trouble } of visits) assert.deepEqual(trouble, []);
 });
 
 /** The page, ready to be written in. */
@@ -63,7 +61,7 @@ test("an answer streams, and ends with its figures", async () => {
       event({
         choices: [],
         usage: { prompt_tokens: 1200, completion_tokens: 34 },
-        timings: { predicted_per_second: 5.67 },
+        timings: { tokens_per_second: 5.67 },
       }),
     );
     response.end(event("[DONE]"));

@@ -8,8 +8,9 @@ import { events } from "./sse.js";
  * @typedef {{ id: string, context?: number, completes: boolean }} Model `context` in tokens; `completes`: it has no
  *   template for conversations, and continues a text instead
  * @typedef {{ role: string, content: string }[]} Messages
- * @typedef {{ prompt?: number, completion?: number, rate?: number }} Usage tokens, and tokens/s if the server says it
- * @typedef {{ text?: string, thought?: string, end?: "stop" | "length", usage?: Usage }} Part of an answer
+ * @typedef {{ prompt?: number, completion?: number }} Usage in tokens
+ * @typedef {{ text?: string, thought?: string, end?: "stop" | "length", usage?: Usage, rate?: number }} Part of an
+ *   answer; `rate` in tokens/s, if the server says it
  */
 
 export class ApiError extends Error {
@@ -205,9 +206,10 @@ function partOf(data) {
     part.usage = {
       prompt: count(chunk.usage.prompt_tokens),
       completion: count(chunk.usage.completion_tokens),
-      rate: count(chunk.timings?.predicted_per_second),
     };
   }
+  const rate = count(chunk?.timings?.tokens_per_second);
+  if (rate) part.rate = rate;
   return part;
 }
 

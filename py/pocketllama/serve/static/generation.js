@@ -80,6 +80,8 @@ export class Generation {
     const asked = performance.now();
     let first = 0;
     let last = 0;
+    /** @type {number | undefined} */
+    let rate;
     const say = () => {
       const seconds = Math.floor((performance.now() - asked) / 1000);
       listener.waits(seconds < 3 ? "Reading…" : `Reading… ${seconds} s`);
@@ -99,7 +101,8 @@ export class Generation {
           listener.grew();
         }
         if (part.end) message.end = part.end;
-        if (part.usage) message.stats = this.#stats(part.usage, (last - first) / 1000);
+        rate = part.rate ?? rate;
+        if (part.usage) message.stats = this.#stats(part.usage, rate, (last - first) / 1000);
       }
     } finally {
       clearInterval(clock);
@@ -108,10 +111,11 @@ export class Generation {
 
   /**
    * @param {import("./api.js").Usage} usage
+   * @param {number | undefined} rate what the server says, in tokens/s
    * @param {number} seconds between the first and the last piece
    * @returns {import("./conversation.js").Stats}
    */
-  #stats({ prompt, completion, rate }, seconds) {
+  #stats({ prompt, completion }, rate, seconds) {
     // The first token is there when the clock starts.
     if (rate === undefined && completion !== undefined && completion > 1 && seconds > 0)
       rate = (completion - 1) / seconds;
