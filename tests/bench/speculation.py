@@ -26,6 +26,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -112,7 +113,8 @@ def costs(llm: LLM, tokens: list[int], rounds: int) -> dict[int, float]:
 
 
 def compare(llm: LLM, prompt: list[int], cases: dict[str, list[int]], how: str, rounds: int) -> dict[str, Any]:
-    """Each text, without guesses and with them: the ratio of the round, and its median over the rounds."""
+    """Each text, without guesses and with them: the ratio of the round, and its median over the rounds. Printed, too,
+    as they come."""
     found: dict[str, Any] = {}
     for name, text in cases.items():
         pairs = [(decode(llm, prompt, text, "off"), decode(llm, prompt, text, how)) for _ in range(rounds)]
@@ -125,6 +127,7 @@ def compare(llm: LLM, prompt: list[int], cases: dict[str, list[int]], how: str, 
             "drafted": median(guessed[1] for _, guessed in pairs),
             "accepted": median(guessed[2] for _, guessed in pairs),
         }
+        print(row(name, found[name]), flush=True)
     return found
 
 
@@ -139,7 +142,9 @@ def own_stories(llm: LLM, prompt: str, rounds: int, n: int) -> dict[str, Any]:
             guessed = llm.complete(prompt, **values, speculate="ngram").result()
             assert plain.tokens == guessed.tokens
             ratios.append(guessed.timings.tokens_per_second / plain.timings.tokens_per_second)
-        found[f"temperature {temperature}, penalty {penalty}"] = {"tokens": len(plain.tokens), "ratio": median(ratios)}
+        name = f"temperature {temperature}, penalty {penalty}"
+        found[name] = {"tokens": len(plain.tokens), "ratio": median(ratios)}
+        print(row(name, found[name]), flush=True)
     return found
 
 
@@ -151,21 +156,28 @@ def index_seconds(tokens: Sequence[int], n: int = 100_000) -> float:
     return (time.perf_counter() - started) / n
 
 
-def markdown(report: dict[str, Any]) -> str:
+def head(report: dict[str, Any]) -> str:
+    sizes = list(report["costs"])
     lines = [f"{report['model']}, {report['threads']} threads: {report['one_ms']:.1f} ms a token at depth {DEPTH}.", ""]
-    sizes = [n for n in report["costs"] if n]
     lines += ["| tokens | " + " | ".join(map(str, sizes)) + " |", "|---|" + "---|" * len(sizes)]
     lines += ["| evaluations of one | " + " | ".join(f"{report['costs'][n]:.2f}" for n in sizes) + " |", ""]
     lines += [
         "| text | tokens | plain, tokens/s | guessed | ratio | accepted of drafted |",
         "|---|---|---|---|---|---|",
     ]
-    for name, row in report["texts"].items():
-        speeds = f"{row['plain']:.1f} | {row['guessed']:.1f} | {row['ratio']:.2f}"
-        lines.append(f"| {name} | {row['tokens']} | {speeds} | {row['accepted']:.0f} of {row['drafted']:.0f} |")
-    for name, row in report.get("own", {}).items():
-        lines.append(f"| own, {name} | {row['tokens']} | | | {row['ratio']:.2f} | |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def row(name: str, of: dict[str, Any]) -> str:
+    if "plain" not in of:
+        return f"| own, {name} | {of['tokens']} | | | {of['ratio']:.2f} | |"
+    speeds = f"{of['plain']:.1f} | {of['guessed']:.1f} | {of['ratio']:.2f}"
+    return f"| {name} | {of['tokens']} | {speeds} | {of['accepted']:.0f} of {of['drafted']:.0f} |"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    rows = {**report["texts"], **report.get("own", {})}
+    return "\n".join([head(report), *(row(*found) for found in rows.items())]) + "\n"
 
 
 def main() -> None:
@@ -185,7 +197,7 @@ def main() -> None:
         cases = {name: cases[name] for name in args.only.split(",")}
     config = {"context_length": 2048, "threads": args.threads or -1}
     with LLM.from_pretrained(args.model, draft=args.draft, **config) as llm:
-        measured = costs(llm, (prompt * 2)[: DEPTH + MOST + 1], 3 * args.rounds)
+        measured = costs(llm, list(islice(cycle(prompt), DEPTH + MOST + 1)), 3 * args.rounds)
         report: dict[str, Any] = {
             "model": Path(args.model).name,
             "threads": llm.threads,
@@ -193,11 +205,11 @@ def main() -> None:
             "one_ms": measured.pop(0) * 1e3,
             "costs": measured,
             "index_us_per_token": index_seconds(prompt) * 1e6,
-            "texts": compare(llm, prompt, cases, "draft" if args.draft else "ngram", args.rounds),
         }
+        print(head(report), flush=True)
+        report["texts"] = compare(llm, prompt, cases, "draft" if args.draft else "ngram", args.rounds)
         if args.own:
             report["own"] = own_stories(llm, "Once upon a time", args.rounds, args.tokens)
-    print(markdown(report))
     if args.out:
         args.out.with_suffix(".md").write_text(markdown(report))
         args.out.with_suffix(".json").write_text(json.dumps(report, indent=1))

@@ -120,6 +120,15 @@ def test_pieces_and_what_other_generations_do_meanwhile(llm: LLM, monkeypatch: p
         assert stream.result().timings.accepted_tokens > 10
 
 
+@pytest.mark.parametrize("kv_type", ["f32", "q8_0"])
+def test_other_types_of_the_cache(kv_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LLM.from_pretrained("tales", context_length=64, kv_type=kv_type) as llm:
+        options: dict[str, Any] = {"seed": 5, "logit_bias": ENDLESS, "max_tokens": 90, "context_shift": True}
+        plain = llm.complete(PROMPT, **options).result()
+        prophesy(monkeypatch, [*llm.tokenize(PROMPT), *plain.tokens])
+        assert llm.complete(PROMPT, **options, speculate="ngram").result().tokens == plain.tokens
+
+
 @pytest.mark.parametrize("taken", range(1, 12))
 def test_a_generation_that_is_given_up_leaves_the_context_of_one_without_guesses(
     llm: LLM, taken: int, monkeypatch: pytest.MonkeyPatch

@@ -25,6 +25,8 @@ from .pace import MOST, Pace
 if TYPE_CHECKING:
     from .llm import LLM
 
+_LOGITS = 1 << 22  # kept at once: the library has them twice, in float32, and that shall not be more than 32 MiB
+
 
 def speculates(llm: LLM, options: Sampling) -> bool:
     """Whether a generation with these options speculates on this model; UsageError if it cannot and should."""
@@ -73,6 +75,7 @@ class Speculation:
             self._guesser = Drafts(llm, options, history, threads, cancel)
         self._pace = Pace(llm._costs)
         self._took = 0.0  # seconds that the last guess took
+        self._most = max(1, min(MOST, _LOGITS // llm.vocab_size - 1))
         self._fed = len(history)
         self.drafted = self.accepted = 0  # tokens guessed, and those that were right
 
@@ -82,7 +85,7 @@ class Speculation:
         guesser = self._guesser
         guesser.feed(history[self._fed :])
         self._fed = len(history)
-        n = self._pace.choose(guesser.chances(min(room, MOST)), guesser.seconds) if room > 0 else 0
+        n = self._pace.choose(guesser.chances(min(room, self._most)), guesser.seconds) if room > 0 else 0
         self._took = 0.0
         found = guesser.guess(n) if n else []
         self._took = guesser.took if n else 0.0
