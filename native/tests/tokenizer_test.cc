@@ -321,8 +321,12 @@ void test_damaged() {
   }
   refused(bad, small_bpe(), [](VocabData& d) { d.bos = 264; });
   refused(bad, small_bpe(), [](VocabData& d) { d.eos = -5; });
+  VocabData padded = small_bpe();
+  padded.pad = static_cast<int32_t>(padded.tokens.size());  // as many finetunes have it
+  padded.mask = 9999;
+  CHECK_EQ(Tokenizer(padded).pad(), -1);
   refused(bad, small_bpe(), [](VocabData& d) { d.unk = INT32_MAX; });
-  refused(bad, small_bpe(), [](VocabData& d) { d.mask = INT32_MIN; });
+  refused(bad, small_bpe(), [](VocabData& d) { d.sep = INT32_MIN; });
   refused(unknown, small_bpe(), [](VocabData& d) { d.model = "rwkv"; });
   refused(unknown, small_bpe(), [](VocabData& d) { d.model = ""; });
   refused(unknown, small_bpe(), [](VocabData& d) { d.pre = "gpt-3000"; });
@@ -400,6 +404,7 @@ void test_pretokenizers() {
   CHECK_EQ(splits("gpt-4o", "camelCaseXMLHttp don'T x/\n"), "camel|Case|XMLHttp| don'T| x|/\n");
   CHECK_EQ(splits("tekken", "aB12 ABc"), "a|B|1|2| ABc");
   CHECK_EQ(splits("falcon", "a+b==c 12345.6"), "a|+|b|==|c| |123|45|.|6");
+  CHECK_EQ(splits("falcon", "4 ½ months ٣٤"), "4| ½| months| ٣٤");
   CHECK_EQ(splits("default", "a+b 1234"), "a|+|b| |123|4");
   CHECK_EQ(splits("default", "a `b"), "a| `|b");
   CHECK_EQ(splits("falcon", "a `b"), "a| |`|b");

@@ -172,12 +172,18 @@ void Vocab::read_ids(const VocabData& data) {
     }
     return *given;
   };
+  // Of what no text needs, an id that is none counts as not given: many finetunes name a padding token, the first id
+  // behind the vocabulary, that they had in training alone.
+  const auto read_spare = [&](const std::optional<int32_t>& given, int32_t otherwise) {
+    const bool there = given && *given >= 0 && *given < size();
+    return there ? *given : otherwise < size() ? otherwise : -1;
+  };
   bos = read("bos", data.bos, spm ? 1 : wpm ? 101 : -1);
   eos = read("eos", data.eos, spm ? 2 : unigram ? 1 : -1);
   unk = read("unknown", data.unk, spm ? 0 : wpm ? 100 : unigram ? 2 : -1);
   sep = read("separator", data.sep, wpm ? 102 : -1);
-  pad = read("padding", data.pad, wpm || unigram ? 0 : -1);
-  mask = read("mask", data.mask, wpm ? 103 : -1);
+  pad = read_spare(data.pad, wpm || unigram ? 0 : -1);
+  mask = read_spare(data.mask, wpm ? 103 : -1);
   eot = read("end of turn", data.eot, -1);
   eom = read("end of message", data.eom, -1);
   if (data.types.empty() && unk >= 0 && kind_ != VocabKind::kBpe)

@@ -75,9 +75,9 @@ def pre_tokenizer(name: str) -> PreTokenizer:
     many: dict[str, list[PreTokenizer]] = {
         "gpt-2": [_bytes(True)],
         "starcoder": [Digits(True), _bytes(True)],
-        # Falcon's own file has the bytes' step second, so that Digits also cuts at bytes whose letter is ² or ½: its
-        # vocabulary, trained so, does not show it. Its Punctuation is that of an old Unicode, and of ASCII.
-        "falcon": [*_split(r"[\p{P}$+<=>^~|`]+", _GPT2), Digits(False), *_split("[0-9]{3}"), _bytes(False)],
+        # Falcon's own file has the bytes' step second, so that its Digits cuts at ASCII's digits and within ½ or ²: the
+        # latter its vocabulary, trained so, does not show. Its Punctuation is that of an old Unicode, and of ASCII.
+        "falcon": [*_split(r"[\p{P}$+<=>^~|`]+", _GPT2, "[0-9]+", "[0-9]{3}"), _bytes(False)],
         "deepseek-coder": [*_split("[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", _DEEPSEEK_CJK), Digits(True), _bytes(False)],
         "deepseek-llm": [
             *_split("[\r\n]", _DEEPSEEK_LETTERS, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", _DEEPSEEK_CJK),
