@@ -81,6 +81,23 @@ void test_truncation() {
   CHECK(!kept.count(1) && !kept.count(5) && kept.count(2) && kept.count(7));
 }
 
+// Each stage sees what those before it left, and the temperature comes last of those that truncate.
+void test_the_order_of_stages() {
+  SamplerParams p = plain();
+  p.temperature = 50.0f, p.min_p = 0.3f;  // hot logits would all be within min_p of each other
+  CHECK(tokens(p, kLogits) == (std::set<int32_t>{1, 2, 5}));
+  p.min_p = 0.0f, p.top_p = 0.5f;
+  CHECK(tokens(p, kLogits) == (std::set<int32_t>{1, 5}));
+  p = plain(), p.top_k = 2, p.top_p = 0.6f;  // of all, 1 has 0.43; of the two that top-k leaves, 0.62: so it is alone
+  CHECK(tokens(p, kLogits) == (std::set<int32_t>{1}));
+  p = plain(), p.top_k = 1, p.xtc_probability = 1.0f, p.xtc_threshold = 0.15f;  // there is nothing left to exclude
+  CHECK(tokens(p, kLogits) == (std::set<int32_t>{1}));
+  p = plain(), p.top_k = 1, p.repetition_penalty = 2.0f;  // penalties come first: 1 is not at the top any more
+  CHECK(tokens(p, kLogits, {1}) == (std::set<int32_t>{5}));
+  p = plain(), p.top_k = 1, p.logit_bias = {{0, 10.0f}};
+  CHECK(tokens(p, kLogits) == (std::set<int32_t>{0}));
+}
+
 void test_ties_at_the_edge_of_top_k() {
   SamplerParams p = plain();
   p.top_k = 2;
@@ -263,6 +280,7 @@ int main() {
   test_frequencies();
   test_greedy();
   test_truncation();
+  test_the_order_of_stages();
   test_ties_at_the_edge_of_top_k();
   test_penalties();
   test_dry();
