@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ VERSIONS = "versions"
 TOLERANCE = 2e-5
 
 
-def logits(case: Case) -> F32:
-    """(N_PROMPT, N_VOCAB) of the whole prompt at once."""
+def build(case: Case) -> Any:
+    """The case's model in transformers, with its weights."""
     model_class, config_class = case.hf
     config = getattr(transformers, config_class)(**case.config, attn_implementation="eager", dtype="float32")
     model = getattr(transformers, model_class)(config).eval()
@@ -36,6 +37,12 @@ def logits(case: Case) -> F32:
     if set(missing) - tied or unexpected:
         raise SystemExit(f"{case.name}: the state dict lacks {missing} and has no place for {unexpected}")
     model.tie_weights()
+    return model
+
+
+def logits(case: Case) -> F32:
+    """(N_PROMPT, N_VOCAB) of the whole prompt at once."""
+    model = build(case)
     with torch.no_grad():
         out = model(torch.from_numpy(case.prompt().astype(np.int64))[None], use_cache=False).logits[0]
     array: F32 = out.numpy()

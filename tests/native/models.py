@@ -108,7 +108,7 @@ def write(path: Path, arch: str, metadata: Mapping[str, Any], tensors: Mapping[s
     """A GGUF file with these keys and tensors, and a vocabulary that nobody reads."""
     keys: dict[str, Any] = {"general.architecture": (ValueType.STRING, arch)}
     keys |= {f"{arch}.{key}": (kind_of(value), value) for key, value in metadata.items()}
-    keys |= _vocabulary()
+    keys |= vocabulary()
     packed = {
         name: (GGMLType.F32, t.shape, np.ascontiguousarray(t, np.float32).tobytes()) if isinstance(t, np.ndarray) else t
         for name, t in tensors.items()
@@ -127,7 +127,8 @@ def kind_of(value: Any) -> ValueType | ArrayOf:
     return kinds[type(value)]
 
 
-def _vocabulary() -> dict[str, Any]:
+def vocabulary() -> dict[str, Any]:
+    """Keys of a vocabulary of N_VOCAB tokens."""
     tokens = ["<s>", "</s>", *map(chr, range(0x21, 0x7F))]
     tokens += [a + b for a in "abcdefgh" for b in "abcdefgh"][: N_VOCAB - len(tokens)]
     return {
