@@ -18,8 +18,8 @@ void read_gemma2(const Keys& keys, Config& c) {
   c.attn_soft_cap = keys.number_or("attn_logit_softcapping", 50.0f, 0.0f, kAny);
   c.final_soft_cap = keys.number_or("final_logit_softcapping", 30.0f, 0.0f, kAny);
   read_window(keys, c, 4096, 2);
-  // The 27 B model scales by its width, not by its heads' size; nothing in the file says so but its depth.
-  if (c.n_layers == 46) c.attn_scale = 1.0f / root(c.dim / c.n_heads);
+  // The 27 B model scales by its width, not by its heads' size; nothing in the usual file says so but its depth.
+  if (c.n_layers == 46 && !keys.has("attention.scale")) c.attn_scale = 1.0f / root(c.dim / c.n_heads);
 }
 
 void read_gemma3(const Keys& keys, Config& c) {
@@ -27,7 +27,7 @@ void read_gemma3(const Keys& keys, Config& c) {
   c.final_soft_cap = keys.number_or("final_logit_softcapping", 0.0f, 0.0f, kAny);
   read_window(keys, c, 0, 6);
   c.rope_base_local = keys.number_or("rope.freq_base_swa", 10000.0f, 1.0f, kAny);
-  if (c.n_layers == 62) c.attn_scale = 1.0f / root(c.dim / c.n_heads);  // 27 B again
+  if (c.n_layers == 62 && !keys.has("attention.scale")) c.attn_scale = 1.0f / root(c.dim / c.n_heads);  // 27 B again
 }
 
 void read_phi3(const Keys& keys, Config& c) { read_window(keys, c, 0, 0); }
@@ -106,6 +106,10 @@ void read_ernie(const Keys& keys, Config&) {
        keys.full("interleave_moe_layer_step").c_str());
 }
 
+void read_glm4moe(const Keys& keys, Config& c) {  // the larger of them normalizes queries and keys
+  if (keys.has_tensor("blk.0.attn_q_norm.weight")) c.qk_norm = QkNorm::kHeads;
+}
+
 void read_deepseek2(const Keys& keys, Config& c) {
   c.kv_rank = keys.count("attention.kv_lora_rank", 1, kMost);
   c.q_rank = keys.count_or("attention.q_lora_rank", 0, 0, kMost);
@@ -123,6 +127,9 @@ void read_deepseek2(const Keys& keys, Config& c) {
   const float growth = 1.0f + multiplier * std::log(c.rope_factor);
   c.attn_scale = growth * growth / root(c.latent_key_dim);
   if (c.rope_scaling == RopeScaling::kYarn && multiplier > 0) c.rope_magnitude = 1.0f;
+  // V3 came with the bias and with sigmoids; not every file says the latter.
+  const std::string bias = "blk." + std::to_string(c.n_dense_layers) + ".exp_probs_b.bias";
+  if (!keys.has("expert_gating_func")) c.experts_sigmoid = keys.has_tensor(bias.c_str());
 }
 
 void read_mistral3(const Keys& keys, Config& c) {
@@ -158,6 +165,7 @@ constexpr Row kRows[] = {
     {"granitemoe", {}, read_granite},
     {"chatglm", {}},
     {"glm4", {.norms = kAround}},
+    {"glm4moe", {.rope = kHalves, .ffn_norm = "post_attention_norm", .experts_sigmoid = true}, read_glm4moe},
     {"ernie4_5", {}},
     {"ernie4_5-moe", {}, read_ernie},
     {"seed_oss", {.rope = kHalves, .ffn_norm = "post_attention_norm"}},
@@ -234,6 +242,8 @@ Config read_config(const Gguf& file) {
   const Keys keys(file, c.architecture);
   read_common(keys, c);
   if (row->read) row->read(keys, c);
+  // Mistral's first models, say, which share their architecture with others: all layers slide then.
+  if (c.window == 0) read_window(keys, c, 0, 0);
   // Widths that no layer has would cost memory.
   if (!c.has_experts(c.n_layers - 1)) c.n_experts = c.expert_ffn_dim = c.shared_ffn_dim = 0;
   if (c.has_experts(0)) c.ffn_dim = 0;

@@ -40,6 +40,7 @@ struct Kind {
 struct Config : Kind {
   std::string architecture;
   int64_t n_layers = 0, dim = 0, n_vocab = 0;
+  int64_t n_layers_ahead = 0;  // layers in the file behind those, which predict further tokens and are not used
   int64_t n_heads = 0, n_kv_heads = 0;
   int64_t head_dim = 0;    // of queries and keys
   int64_t value_dim = 0;   // of values
@@ -77,6 +78,7 @@ struct Config : Kind {
   int64_t n_experts = 0, n_experts_used = 0, expert_ffn_dim = 0;
   int64_t shared_ffn_dim = 0;    // of the expert that every token takes; 0: there is none
   int64_t n_dense_layers = 0;    // so many layers at the beginning have no experts
+  int64_t n_expert_groups = 1, n_expert_groups_used = 1;  // experts are chosen from the best groups of equal size
   float experts_scale = 1.0f;    // multiplies what the chosen give
 
   bool slides(int64_t layer) const { return !sliding.empty() && sliding[static_cast<size_t>(layer)]; }

@@ -4,10 +4,31 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 namespace pl {
 namespace {
+
+// Leaves a chance only to the experts of the best groups. With a bias a group is as good as its two best experts, without
+// one as its best (DeepSeek-V3, and V2).
+void choose_groups(const Config& c, bool biased, std::vector<float>& chances) {
+  const auto size = static_cast<size_t>(c.n_experts / c.n_expert_groups);
+  std::vector<std::pair<float, size_t>> groups;  // how good each is, negated, so that of equal ones the first wins
+  for (size_t g = 0; g * size < chances.size(); ++g) {
+    float best = -std::numeric_limits<float>::infinity(), second = best;
+    for (size_t e = g * size; e < (g + 1) * size; ++e) {
+      second = std::max(second, std::min(best, chances[e])), best = std::max(best, chances[e]);
+    }
+    const float good = biased && size > 1 ? best + second : best;
+    groups.emplace_back(std::isnan(good) ? std::numeric_limits<float>::infinity() : -good, g);  // as in choose()
+  }
+  std::sort(groups.begin(), groups.end());
+  for (size_t i = static_cast<size_t>(c.n_expert_groups_used); i < groups.size(); ++i) {
+    std::fill_n(chances.begin() + static_cast<ptrdiff_t>(groups[i].second * size), size,
+                -std::numeric_limits<float>::infinity());
+  }
+}
 
 // From the router's logits of one token (n_experts) to what each chosen expert's output is multiplied by; the chosen
 // stand first in `order`. `chances` (n_experts) are what the choice is made by.
@@ -26,6 +47,7 @@ void choose(const Config& c, const Layer& l, float* logits, std::vector<float>& 
     // What is not a number has no place in an order; such a file gives no text whatever is chosen.
     chances[static_cast<size_t>(e)] = std::isnan(chance) ? -std::numeric_limits<float>::infinity() : chance;
   }
+  if (c.n_expert_groups > 1) choose_groups(c, l.router_bias != nullptr, chances);
   std::iota(order.begin(), order.end(), 0);
   // Of equal ones the lower number wins, so that the choice is one and the same everywhere.
   std::partial_sort(order.begin(), order.begin() + c.n_experts_used, order.end(), [&](int32_t a, int32_t b) {

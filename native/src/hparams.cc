@@ -100,9 +100,14 @@ void read_experts(const Keys& keys, Config& c) {
   const int64_t gating = keys.count_or("expert_gating_func", kUnsaid, kUnsaid, kSoftmaxOfChosen);
   if (gating != kUnsaid) c.experts_sigmoid = gating == kSigmoid;
   if (gating == kSoftmaxOfChosen) c.experts_normalized = true;  // which is the same
-  if (keys.count_or("expert_group_count", 1, 0, 4096) > 1) {
-    fail(ErrorKind::kUnsupported, "%s: choosing among groups of experts is not known",
-         keys.full("expert_group_count").c_str());
+  c.n_expert_groups = std::max<int64_t>(keys.count_or("expert_group_count", 1, 0, c.n_experts), 1);
+  if (c.n_expert_groups == 1) return;
+  c.n_expert_groups_used = keys.count("expert_group_used_count", 1, c.n_expert_groups);
+  const int64_t size = c.n_experts / c.n_expert_groups;
+  if (c.n_experts % c.n_expert_groups || size * c.n_expert_groups_used < c.n_experts_used) {
+    fail(ErrorKind::kInvalidModel, "%lld experts cannot be chosen from %lld of %lld groups of %lld experts",
+         static_cast<long long>(c.n_experts_used), static_cast<long long>(c.n_expert_groups_used),
+         static_cast<long long>(c.n_expert_groups), static_cast<long long>(c.n_experts));
   }
 }
 
@@ -110,6 +115,8 @@ void read_experts(const Keys& keys, Config& c) {
 
 void read_common(const Keys& keys, Config& c) {
   c.n_layers = keys.count("block_count", 1, 1000);
+  c.n_layers_ahead = keys.count_or("nextn_predict_layers", 0, 0, c.n_layers - 1);
+  c.n_layers -= c.n_layers_ahead;
   c.dim = keys.count("embedding_length", 1, kMost);
   c.n_ctx_train = keys.count("context_length", 1, int64_t{1} << 31);
   c.n_heads = keys.uniform("attention.head_count", 0, 1, 65536);
@@ -129,6 +136,10 @@ void read_common(const Keys& keys, Config& c) {
   const char* eps = c.norm == Norm::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
   c.norm_eps = keys.number_or(eps, 1e-5f, 0.0f, 1.0f);
   c.attn_scale = keys.factor_or("attention.scale", 1.0f / std::sqrt(static_cast<float>(c.head_dim)));
+  if (!keys.flag_or("attention.causal", true)) {
+    fail(ErrorKind::kUnsupported, "%s is false: models that look ahead write embeddings, not texts, and are not known",
+         keys.full("attention.causal").c_str());
+  }
   if (c.rope != Rope::kNone) read_rope(keys, c);
   read_experts(keys, c);
 }

@@ -91,13 +91,21 @@ class Loader {
   // compute something else.
   void expect_all_taken() const {
     for (const TensorInfo& t : m_.file.tensors()) {
-      if (taken_.count(&t)) continue;
+      if (taken_.count(&t) || is_ahead(t.name)) continue;
       fail(ErrorKind::kUnsupported, "the tensor %s has no place in the engine's %s", t.name.c_str(),
            c_.architecture.c_str());
     }
   }
 
  private:
+  // Whether a tensor belongs to a layer behind the last one that is used.
+  bool is_ahead(const std::string& name) const {
+    for (int64_t i = c_.n_layers; i < c_.n_layers + c_.n_layers_ahead; ++i) {
+      if (name.rfind("blk." + std::to_string(i) + ".", 0) == 0) return true;
+    }
+    return false;
+  }
+
   const TensorInfo* take(const std::string& name) {
     const TensorInfo* t = m_.file.tensor(name);
     if (t) taken_.insert(t);

@@ -95,6 +95,15 @@ def llama() -> list[Case]:
             LLAMA_PARTS,
         ),
         Case(
+            "mistral-window",
+            causal("Mistral"),
+            hf_config(3, sliding_window=WINDOW),
+            "llama",
+            keys(3, attention__sliding_window=WINDOW),
+            3,
+            LLAMA_PARTS,
+        ),
+        Case(
             "mixtral",
             causal("Mixtral"),
             hf_config(3, num_local_experts=4, num_experts_per_tok=2),
@@ -141,6 +150,15 @@ def qwen() -> list[Case]:
                 rope__scaling__factor=4.0,
                 rope__scaling__original_context_length=32,
             ),
+            3,
+            [*ends(), *attention(bias=True), *gated_ffn(), *two_norms()],
+        ),
+        Case(
+            "qwen2-windows",  # in the upper layers
+            causal("Qwen2"),
+            hf_config(3, use_sliding_window=True, sliding_window=WINDOW, max_window_layers=1),
+            "qwen2",
+            keys(3, attention__sliding_window=WINDOW, attention__sliding_window_pattern=[False, True, True]),
             3,
             [*ends(), *attention(bias=True), *gated_ffn(), *two_norms()],
         ),

@@ -89,6 +89,11 @@ def mixtures() -> list[Case]:
         dots1(),
         deepseek2("deepseek2", 48, absorbed=True),
         deepseek2("deepseek2-of-2024", None, absorbed=False),
+        deepseek2("deepseek2-groups", None, absorbed=True, groups=(4, 2)),
+        deepseek3("deepseek-v3", said=True),
+        deepseek3("deepseek-v3-unsaid", said=False),
+        glm4moe("glm4moe", normed=True),
+        glm4moe("glm4moe-air", normed=False),
         ernie(),
     ]
 
@@ -180,8 +185,71 @@ def dots1() -> Case:
     return Case("dots1", causal("Dots1"), config, "dots1", metadata, 3, parts)
 
 
-def deepseek2(name: str, q_rank: int | None, absorbed: bool) -> Case:
-    """Latent attention. `absorbed`: as converters write it since April 2025, with two matrices for each head."""
+def glm4moe(name: str, *, normed: bool) -> Case:
+    """With a layer behind the last one, that predicts further tokens."""
+    at, ahead = f"{AT}.mlp", "blk.3"
+    parts = [
+        *ends(),
+        *attention(bias=True, norms=(HEAD, HEAD) if normed else None),
+        *first_alone(gated_ffn()),
+        *after_the_first(
+            [
+                *experts(N, WIDTH),
+                Part(f"{at}.gate.e_score_correction_bias", (N,), f"{BLK}.exp_probs_b.bias", same, 0.0, 0.3),
+                *gated_ffn("mlp.shared_experts", "_shexp", WIDTH),
+            ],
+            3,
+        ),
+        *two_norms("post_attention_norm"),
+    ]
+    config = hf_config(
+        3,
+        head_dim=HEAD,
+        attention_bias=True,
+        use_qk_norm=normed,
+        n_routed_experts=N,
+        num_experts_per_tok=USED,
+        moe_intermediate_size=WIDTH,
+        n_shared_experts=1,
+        first_k_dense_replace=1,
+        norm_topk_prob=True,
+        routed_scaling_factor=1.5,
+        rope={"partial_rotary_factor": 0.5},
+    )
+    metadata = keys(
+        4,
+        nextn_predict_layers=1,
+        expert_count=N,
+        expert_used_count=USED,
+        expert_feed_forward_length=WIDTH,
+        expert_shared_count=1,
+        leading_dense_block_count=1,
+        expert_weights_norm=True,
+        expert_weights_scale=1.5,
+        expert_gating_func=2,
+    ) | {"rope.dimension_count": HEAD // 2}
+    extra = {
+        f"{ahead}.nextn.eh_proj.weight": np.ones((DIM, 2 * DIM), np.float32),
+        f"{ahead}.attn_norm.weight": np.ones(DIM, np.float32),
+    }
+    return Case(name, causal("Glm4Moe"), config, "glm4moe", metadata, 3, parts, extra)
+
+
+def deepseek3(name: str, *, said: bool) -> Case:
+    """Sigmoids and a bias, and experts from the better groups; `said`: the file says so of the sigmoids."""
+    base = deepseek2(name, 48, absorbed=True, groups=(4, 2))
+    bias = Part(f"{AT}.mlp.gate.e_score_correction_bias", (N,), f"{BLK}.exp_probs_b.bias", same, 0.0, 0.3)
+    metadata = base.metadata | {"expert_weights_norm": True} | ({"expert_gating_func": 2} if said else {})
+    config = base.config | {"norm_topk_prob": True}
+    del config["topk_method"]
+    return Case(
+        name, causal("DeepseekV3"), config, "deepseek2", metadata, 3, [*base.parts, *after_the_first([bias], 3)]
+    )
+
+
+def deepseek2(name: str, q_rank: int | None, absorbed: bool, groups: tuple[int, int] | None = None) -> Case:
+    """Latent attention. `absorbed`: as converters write it since April 2025, with two matrices for each head. `groups`
+    of experts, and how many of them a token may take its experts from."""
     plain, rope, value, rank = 24, 8, 16, 32
     at = f"{AT}.self_attn"
 
@@ -222,6 +290,8 @@ def deepseek2(name: str, q_rank: int | None, absorbed: bool) -> Case:
         first_k_dense_replace=1,
         routed_scaling_factor=1.5,
     ) | {"rms_norm_eps": 1e-6}  # some of its norms know no other
+    if groups:
+        config |= {"topk_method": "group_limited_greedy", "n_group": groups[0], "topk_group": groups[1]}
     metadata = keys(
         3,
         kv=1 if absorbed else HEADS,
@@ -242,6 +312,8 @@ def deepseek2(name: str, q_rank: int | None, absorbed: bool) -> Case:
         metadata |= {"attention.key_length_mla": plain + rope, "attention.value_length_mla": value}
     if q_rank:
         metadata["attention.q_lora_rank"] = q_rank
+    if groups:
+        metadata |= {"expert_group_count": groups[0], "expert_group_used_count": groups[1]}
     metadata |= {
         "attention.layer_norm_rms_epsilon": 1e-6,
         "attention.kv_lora_rank": rank,

@@ -203,6 +203,21 @@ def test_windows_may_be_given_for_each_layer(library: Library, goldens: dict[str
         library.load(changed(tmp_path, case, **{pattern: slides[1:]}))
 
 
+def test_a_scale_that_the_file_says_is_taken(library: Library, goldens: dict[str, F32], tmp_path: Path) -> None:
+    for name, scale in {"gemma2": 32**-0.5, "gemma2-27b": 0.25, "llama": 0.25}.items():
+        case, golden = CASES[name], goldens[name]
+        assert trial(library, changed(tmp_path, case, attention__scale=scale), golden, case, "") <= F32_CACHE
+        assert trial(library, changed(tmp_path, case, attention__scale=2 * scale), golden, case, "") > SEEN
+
+
+def test_a_model_that_looks_ahead_is_refused(library: Library, goldens: dict[str, F32], tmp_path: Path) -> None:
+    case = CASES["qwen2"]
+    assert trial(library, changed(tmp_path, case, attention__causal=True), goldens["qwen2"], case, "") <= F32_CACHE
+    with pytest.raises(NativeError, match=r"qwen2\.attention\.causal is false") as refused:
+        library.load(changed(tmp_path, case, attention__causal=False))
+    assert refused.value.kind == -5
+
+
 def test_what_an_architecture_needs_is_missed_by_name(library: Library, tmp_path: Path) -> None:
     """Also where a whole kind of tensors is not there."""
     for name, missing in {
