@@ -116,16 +116,85 @@ def check(source: str) -> None:
     _compiled(source)
 
 
+class Arguments(dict[str, Any]):
+    """A call's arguments, for templates that look into them and for those that take them for text, as OpenAI's API
+    has them: where a text is wanted, it is `text`."""
+
+    def __init__(self, values: Mapping[str, Any], text: str) -> None:
+        super().__init__(values)
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __add__(self, other: str) -> str:
+        return self._text + other
+
+    def __radd__(self, other: str) -> str:
+        return other + self._text
+
+
 def render(source: str, variables: Mapping[str, Any], own: Mapping[str, str]) -> tuple[str, Spans]:
     """The text, and the parts of it that the template wrote. `own` are further variables, whose values count as the
-    template's: the names of its control tokens. Refused and jinja2's errors, and whatever Python raises in it."""
-    given = dict(variables)
-    given["messages"] = [_message(message) for message in given.get("messages", ())]
-    given.update((name, Marked.own(value)) for name, value in own.items())
-    text = cat((_compiled(source).render(given),))
-    return str.__getitem__(text, slice(None)), text.spans
+    template's: the names of its control tokens.
+
+    A template that fails on the messages as they are gets them in the other forms that there are: arguments of calls
+    as text, contents as lists of parts. Refused and jinja2's errors, and whatever Python raises in it.
+    """
+    template = _compiled(source)
+    given = {**variables, **{name: Marked.own(value) for name, value in own.items()}}
+    messages = given.get("messages", ())
+    failure: Exception | None = None
+    for form in (_message, _with_text_arguments, _with_parts):
+        try:
+            text = cat((template.render({**given, "messages": [form(message) for message in messages]}),))
+            return str.__getitem__(text, slice(None)), text.spans
+        except (TypeError, jinja2.UndefinedError) as e:
+            failure = failure or e
+    assert failure
+    raise failure
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    role = message.get("role")
-    return {**message, "role": Marked.own(role)} if role in ROLES else dict(message)
+    made = dict(message)
+    if made.get("role") in ROLES:
+        made["role"] = Marked.own(made["role"])
+    if made.get("tool_calls"):
+        made["tool_calls"] = [_call(call) for call in made["tool_calls"]]
+    return made
+
+
+def _call(call: Mapping[str, Any], change: Callable[[Any], Any] | None = None) -> dict[str, Any]:
+    """A call, its arguments changed; by default JSON text becomes the object that it stands for."""
+    if isinstance(call.get("function"), dict):
+        return {**call, "function": _call(call["function"], change)}
+    if "arguments" not in call:
+        return dict(call)
+    return {**call, "arguments": (change or _opened)(call["arguments"])}
+
+
+def _opened(arguments: Any) -> Any:
+    if not isinstance(arguments, str):
+        return arguments
+    try:
+        values = json.loads(arguments)
+    except ValueError:
+        return arguments  # the model wrote something else; a template may show it as it is
+    return Arguments(values, arguments) if isinstance(values, dict) else arguments
+
+
+def _with_text_arguments(message: Mapping[str, Any]) -> dict[str, Any]:
+    made = _message(message)
+    if made.get("tool_calls"):
+        made["tool_calls"] = [
+            _call(c, lambda a: Arguments(a, _tojson(a)) if type(a) is dict else _opened(a))
+            for c in message["tool_calls"]
+        ]
+    return made
+
+
+def _with_parts(message: Mapping[str, Any]) -> dict[str, Any]:
+    made = _with_text_arguments(message)
+    if isinstance(made.get("content"), str):
+        made["content"] = [{"type": "text", "text": made["content"]}]
+    return made

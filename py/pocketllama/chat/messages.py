@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +17,7 @@ def check_messages(messages: object) -> list[dict[str, Any]]:
     """A copy of `messages` in the form that templates expect; UsageError names what is wrong.
 
     `content` is a string, or OpenAI's list of text parts, which are joined by newlines; it may be missing beside
-    `tool_calls`. The `arguments` of a call may be OpenAI's JSON text, and become the object that templates look into.
-    Other members are passed on.
+    `tool_calls`. Other members are passed on.
     """
     if not isinstance(messages, Sequence) or isinstance(messages, str | bytes) or not messages:
         raise UsageError("messages must be a list with at least one message: {role, content}.")
@@ -45,11 +43,8 @@ def _message(where: str, message: object) -> dict[str, Any]:
         raise UsageError(f"{where}.content must be a string or a list of text parts, not {content!r:.80}.")
     elif content is None:
         made["content"] = ""
-    if calls is not None:
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise UsageError(f"{where}.tool_calls must be a list of calls.")
-        for call in calls:
-            _open_arguments(call.get("function", call))
+    if calls is not None and (not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls)):
+        raise UsageError(f"{where}.tool_calls must be a list of calls.")
     return made
 
 
@@ -58,17 +53,6 @@ def _part(where: str, part: object) -> str:
         return str(part["text"])
     kind = part.get("type") if isinstance(part, dict) else part
     raise UsageError(f"{where} is {kind!r:.80}; only text can be read here.")
-
-
-def _open_arguments(function: object) -> None:
-    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
-        return
-    try:
-        arguments = json.loads(function["arguments"])
-    except ValueError:
-        return  # the model wrote something else; templates may show it as it is
-    if isinstance(arguments, dict):
-        function["arguments"] = arguments
 
 
 def check_tools(tools: object) -> list[dict[str, Any]] | None:

@@ -81,7 +81,13 @@ def written(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _written(function: Mapping[str, Any]) -> str:
-    call = {"name": function.get("name", ""), "arguments": function.get("arguments", {})}
+    arguments = function.get("arguments", {})
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            pass  # the model wrote something else; it sees what it wrote
+    call = {"name": function.get("name", ""), "arguments": arguments}
     return f"{OPEN}\n{json.dumps(call, ensure_ascii=False)}\n{CLOSE}"
 
 
