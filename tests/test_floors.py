@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"gguf", "argv", "node"},
     {"models", "convert", "chat"},
     {"engine"},
-    {"rpc", "client", "doctor", "bench", "serve"},
+    {"rpc", "client", "doctor", "bench", "terminal", "serve"},
     {"cli"},
     {"__main__", ""},
 ]

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from .. import output
 from ..argv import Command, Verb, parse, usage
-from . import bench, convert, house, models, run, serve
+from . import bench, chat, convert, house, models, run, serve
 
 # In the order of the help: what one does with a model, with models, with files, and with the program.
-VERBS: dict[str, Verb] = {**run.VERBS, **serve.VERBS, **models.VERBS, **convert.VERBS, **bench.VERBS, **house.VERBS}
+_ROOMS = (run, chat, serve, models, convert, bench, house)
+VERBS: dict[str, Verb] = {name: verb for room in _ROOMS for name, verb in room.VERBS.items()}
 
 
 def overview() -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Prompt, Template, check_messages, choose
 from ..errors import ContextOverflow, UsageError
+from .choices import Choices
+from .grammar import Grammars
 from .options import MAX_STOPS, Sampling
 
 if TYPE_CHECKING:
@@ -52,8 +55,18 @@ class Conversations:
         def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]: ...
         def piece(self, token: int) -> bytes: ...
         def complete(
-            self, prompt: str | Sequence[int], options: Sampling | None = None, *, cancel: Callable[[], bool] = ...
+            self,
+            prompt: str | Sequence[int],
+            options: Sampling | None = None,
+            *,
+            cancel: Callable[[], bool] = ...,
+            choices: Choices | None = ...,
         ) -> Generation: ...
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """The languages that this model's texts may be kept in."""
+        return Grammars(self)  # type: ignore[arg-type]  # it is an LLM
 
     def template(self, asked: str | Template | None = None) -> Template:
         """The chat template of this model, or the one asked for: a built-in's name, or a file's path."""
@@ -84,6 +97,7 @@ class Conversations:
         tools: Sequence[Mapping[str, Any]] | None = None,
         template: str | Template | None = None,
         template_variables: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
         overflow: str = "error",
         cancel: Callable[[], bool] = lambda: False,
         **values: Any,
@@ -94,7 +108,8 @@ class Conversations:
 
         `messages` are {role, content}, and `tools` functions, as OpenAI has them. `options`, or its fields as keywords.
         UsageError for a conversation that the template does not take. What the cache holds of it already is not
-        evaluated again.
+        evaluated again. With `schema`, a JSON schema, the answer is JSON of it, token by token (the extra "serve"; our
+        own library only).
 
         A conversation that does not fit the context is a ContextOverflow, which says by how much; with
         `overflow="forget"` the oldest messages behind the system's are left out, up to a message of the user's, until
@@ -113,7 +128,9 @@ class Conversations:
             room = self.context_length - min(options.max_tokens, self.context_length // 4)
             made = _fit(check_messages(messages), made, room, render)
         self._check_conversation(len(made.tokens))
-        generation = self.complete(made.tokens, with_stops(options, made.template.stops), cancel=cancel)
+        choices = None if schema is None else Choices(self.grammars.json_schema(schema).constraint())
+        options = with_stops(options, made.template.stops)
+        generation = self.complete(made.tokens, options, cancel=cancel, choices=choices)
         generation.forgotten = made.forgotten
         self.remember(made, generation.generated)
         return generation

@@ -94,7 +94,7 @@ def _complete_cancelled(service: Service, params: dict[str, Any]) -> dict[str, A
 def _chat(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     _check_size(service, "messages", json.dumps(params["messages"], ensure_ascii=False))
     options = Sampling.of(**{k: v for k, v in params.items() if k in _SAMPLING})
-    more: dict[str, Any] = {k: params[k] for k in ("tools", "template_variables", "overflow") if k in params}
+    more: dict[str, Any] = {k: params[k] for k in ("tools", "template_variables", "schema", "overflow") if k in params}
     if "template" in params:
         more["template"] = chat.builtin(params["template"])  # files are for who starts the runner to name
     name = _model(service, params)
@@ -188,6 +188,7 @@ METHODS: dict[str, Method] = {
             "tools": Param(p.objects),
             "template": Param(p.text),
             "template_variables": Param(p.an_object),
+            "schema": Param(p.an_object),
             "overflow": Param(p.text),
             "stream": Param(p.boolean),
             **{name: Param(p.anything) for name in _SAMPLING},

@@ -1,0 +1,97 @@
+"""What an answer looks like: harmless, wrapped between words, and the same however it was cut into pieces."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pocketllama.terminal.screen import AnswerWriter, _columns, _fold, harmless
+
+
+def written(text: str, width: int | None, cuts: tuple[int, ...] = ()) -> str:
+    out: list[str] = []
+    writer = AnswerWriter(out.append, (lambda: width) if width else None)
+    at = [0, *cuts, len(text)]
+    for a, b in pairwise(at):
+        writer.feed(text[a:b])
+    writer.end()
+    return "".join(out)
+
+
+def on_screen(text: str, width: int) -> list[str]:
+    """The lines of a terminal that obeys what was written: letters, line feeds, moves to the left, erasure."""
+    lines = [""]
+    for part in re.findall(r"\x1b\[\d*[a-zA-Z]|.|\n", text):
+        if part == "\n":
+            lines.append("")
+        elif part.startswith("\x1b") and part.endswith("D"):
+            n = int(part[2:-1])
+            assert n < len(lines[-1]) + 1
+            lines[-1] = lines[-1][: len(lines[-1]) - n]
+        elif not part.startswith("\x1b"):
+            lines[-1] += part
+            assert _columns(lines[-1]) <= width, "the terminal itself would have broken this line"
+    return lines
+
+
+def test_words_are_not_broken() -> None:
+    assert on_screen(written("The king had a daughter.", 10), 10) == ["The king ", "had a ", "daughter.", ""]
+    assert on_screen(written("one\n\ntwo", 10), 10) == ["one", "", "two", ""]
+
+
+def test_a_word_that_is_too_long_is() -> None:
+    assert on_screen(written("abc " + "x" * 25, 10), 10) == ["abc ", "x" * 10, "x" * 10, "x" * 5, ""]
+
+
+@settings(max_examples=150)
+@given(text=st.text("abc def.\n漢字🦙é", max_size=80), cut=st.integers(0, 80))
+def test_pieces_do_not_matter_and_nothing_is_lost(text: str, cut: int) -> None:
+    whole = written(text, 12)
+    assert written(text, 12, (min(cut, len(text)),)) == whole
+    shown = "".join(on_screen(whole, 12))
+    assert shown.split() == text.split() or "".join(shown.split()) == "".join(text.split())
+
+
+def test_white_space_around_an_answer_is_not_shown() -> None:
+    assert written("\n\n Hello \n", 20) == "Hello\n" == written("\n\n Hello \n", None)
+
+
+def test_code_keeps_its_lines() -> None:
+    line = "for x in range(100): print(x)"
+    text = f"So:\n```\n{line}\n```\nIt was long ago."
+    assert line in written(text, 20)
+    assert on_screen(written("```\nx\n```\nIt was longer ago.", 12), 12)[3] == "It was "
+
+
+def test_thoughts_are_dim() -> None:
+    text = written("<think>Hm.</think>\n\nYes.", 40, (3, 9, 12))
+    assert re.sub(r"\x1b\[\d+m", "", text) == "<think>Hm.</think>\n\nYes.\n"
+    assert text.index("\x1b[2m") < text.index("Hm.") < text.index("\x1b[0m") < text.index("Yes.")
+    assert written("<think>Hm.", 40).endswith("\x1b[0m\n")
+
+
+def test_what_terminals_obey_is_not_written() -> None:
+    hostile = "a\x1b]0;title\x07b\x1b[2Jc\r\x08\x9b31md\u202ee"
+    for c in harmless(hostile):
+        assert c.isprintable()
+    assert "\x1b" not in written(hostile, 40) and "\x07" not in written(hostile, 40)
+    assert written(hostile, None) == hostile + "\n"  # a pipe gets what the model said
+    assert harmless("👩\u200d🚀 é\n") == "👩\u200d🚀 é\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "parts"),
+    [
+        ("one two three", 8, ["one two", "three"]),
+        ("  one two three", 8, ["  one", "  two", "  three"]),
+        ("verylongword", 4, ["verylongword"]),
+        ("", 4, [""]),
+        ("any", 0, ["any"]),
+    ],
+)
+def test_notes_are_folded(line: str, width: int, parts: list[str]) -> None:
+    assert _fold(line, width) == parts
