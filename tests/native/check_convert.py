@@ -2,8 +2,9 @@
 
     POCKETLLAMA_NATIVE_LIB=… python -m tests.native.check_convert [CASE…]
 
-Each model is saved as safetensors in one file and in several, and with torch.save; needs torch and transformers. Run it
-in the repository's root with py/ on PYTHONPATH.
+Each model is saved as safetensors in one file and in several, and with torch.save. The file's keys and tensors must be
+such as the gguf package knows, and it reads the numbers that we wrote. Needs torch, transformers and gguf; run it in
+the repository's root with py/ on PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import torch
 import transformers
@@ -22,6 +24,7 @@ import transformers
 from pocketllama.convert import convert
 
 from .cases import CASES
+from .check_names import WITHOUT_CONVERTER, known_tensors, texts
 from .library import Library
 from .models import F32, N_VOCAB, Case
 
@@ -69,6 +72,24 @@ def save(model: Any, folder: Path, how: str) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer()))
 
 
+def strange(file: Path, case: Case) -> list[str]:
+    """What the gguf package would not know in a file, or reads otherwise than we wrote it."""
+    reader = gguf.GGUFReader(file)
+    arch = next(a for a, name in gguf.MODEL_ARCH_NAMES.items() if name == case.arch)
+    templates = set(texts(gguf.Keys))
+    known = {t.format(arch=case.arch) for t in templates if "{" not in t.replace("{arch}", "")}
+    out = [f"the key {key}" for key in reader.fields if not key.startswith("GGUF.") and key not in known]
+    if case.arch not in WITHOUT_CONVERTER:
+        names = known_tensors(arch, case.n_layers)
+        out += [f"the tensor {t.name}" for t in reader.tensors if t.name.rpartition(".")[0] not in names]
+    expected = case.tensors()
+    for tensor in reader.tensors:
+        wanted = expected.get(tensor.name)
+        if wanted is not None and not np.allclose(tensor.data.reshape(-1), wanted.reshape(-1), rtol=1e-6, atol=0):
+            out.append(f"the numbers of {tensor.name}")
+    return out
+
+
 def away(found: F32, expected: F32) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
@@ -92,6 +113,8 @@ def main() -> int:
                     file = convert(folder, Path(temporary), type="f32")
                     with library.load(file, n_ctx=case.n_ctx) as loaded:
                         difference = away(loaded.score(case.prompt()), goldens[name])
+                    if other := strange(file, case):
+                        raise ValueError(f"gguf does not know {other[:3]}")
                 except Exception as e:
                     line += f"  {how}: {type(e).__name__} {e}"
                     wrong += 1

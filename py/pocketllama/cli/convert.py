@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import output
@@ -24,10 +27,14 @@ def convert(
     dry_run: bool = False,
 ) -> None:
     """Make a GGUF of a checkpoint."""
+    from ..convert import TYPES, plan
     from ..convert import convert as make
-    from ..convert import plan
     from ..models import progress
 
+    type = type.lower() if type else None
+    if type is not None and type not in TYPES and (quantizer := _quantizer(type)):
+        _quantized(quantizer, source, out, type, lora, dry_run)
+        return
     if dry_run:
         planned = plan(source, out, type=type, lora=lora)
         output.write(_described(planned))
@@ -44,6 +51,53 @@ def convert(
             progress=lambda name, done, total: show(progress.ProgressEvent(source, done, total)),
         )
     output.write(f"{made}\n")
+
+
+def _quantizer(type: str) -> Any:
+    """The room that makes further types of a GGUF file, if it is there and knows this one; else None."""
+    if importlib.util.find_spec("pocketllama.quantize") is None:
+        return None
+    room = importlib.import_module("pocketllama.quantize")
+    return room if type.upper() in room.MIXES else None
+
+
+def _quantized(quantizer: Any, source: str, out: str | None, type: str, lora: Sequence[str], dry_run: bool) -> None:
+    """By way of a file of the checkpoint's own precision, which lies beside the result and goes again."""
+    from ..convert import convert as make
+    from ..convert import plan
+    from ..models import progress
+
+    planned = plan(source, out, lora=lora)
+    planned = plan(source, out, type=planned.stored_type, lora=lora)
+    named = out is not None and not Path(out).is_dir()
+    path = (
+        planned.path
+        if named
+        else planned.path.with_name(planned.path.name.removesuffix(f"-{planned.stored_type}.gguf") + f"-{type}.gguf")
+    )
+    if dry_run:
+        output.write(_described(planned).replace(str(planned.path), f"{path}, by way of {planned.stored_type}", 1))
+        return
+    between = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.partial.gguf")
+    try:
+        with progress.bar() as show, _terminated_as_interrupted():
+            make(
+                source,
+                between,
+                type=planned.stored_type,
+                lora=lora,
+                note=_note,
+                progress=lambda name, done, total: show(progress.ProgressEvent(source, done, total)),
+            )
+            quantizer.quantize(
+                between,
+                path,
+                type.upper(),
+                progress=lambda name, done, total: show(progress.ProgressEvent(type, done, total)),
+            )
+    finally:
+        between.unlink(missing_ok=True)
+    output.write(f"{path}\n")
 
 
 def _note(sentence: str) -> None:

@@ -31,6 +31,7 @@ class Plan:
     parameters: int
     types: dict[str, tuple[int, int]]
     nbytes: int  # of the whole file
+    stored_type: str  # the smallest of f16, bf16 and f32 that holds the checkpoint's numbers
     notes: list[str] = field(default_factory=list)
     seconds: float | None = None  # it took, or would take by a measurement of its largest tensor
 

@@ -6,7 +6,7 @@ architecture has them, checked against each other. The writing (`job`) does not 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
@@ -54,6 +54,10 @@ class Checkpoint(Protocol):
     @property
     def default_type(self) -> str:
         """One of TYPES, where the user names none."""
+
+    @property
+    def stored_type(self) -> str:
+        """Which of f32, f16 and bf16 holds all of its numbers."""
 
     @property
     def packed_type(self) -> str | None:
@@ -109,6 +113,22 @@ def open_checkpoint(source: Path, lora: Sequence[Path] = ()) -> Checkpoint:
     if source.is_file() and _is_gguf(source):
         raise UsageError(f"{source} is a GGUF file already.", remedy="pocketllama show tells what it is.")
     raise ModelNotFound(f"{folder} holds no checkpoint of a known layout.", remedy=_KNOWN)
+
+
+def model_name(folder: Path) -> str:
+    """What to call the model in a folder: the folder's name, or in huggingface_hub's cache the repository's."""
+    path = folder.resolve()
+    repository = path.parent.parent.name
+    name = path.name
+    if path.parent.name == "snapshots" and repository.startswith("models--"):
+        name = repository.split("--")[-1]
+    return name.encode(errors="replace").decode() or "model"
+
+
+def stored_type(dtypes: Iterable[str]) -> str:
+    """The smallest of f16, bf16 and f32 in which numbers of these types lose nothing."""
+    found = {d for d in dtypes if d in ("f32", "f64", "f16", "bf16")}
+    return found.pop() if len(found) == 1 and found <= {"f16", "bf16"} else "f32"
 
 
 def _is_gguf(path: Path) -> bool:

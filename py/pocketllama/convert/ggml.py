@@ -34,7 +34,7 @@ class GgmlCheckpoint:
     """The open model of one file, or of its parts NAME, NAME.1, NAME.2, …"""
 
     architecture = "llama"
-    default_type = "f16"
+    default_type = stored_type = "f16"
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem.encode(errors="replace").decode() or "llama"

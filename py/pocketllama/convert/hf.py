@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,12 +11,15 @@ from typing import Any
 from ..errors import UsageError
 from ..gguf import ArrayOf, ValueType
 from .assemble import assemble, text_names
-from .checkpoint import Checkpoint, Metadata, Packed
+from .checkpoint import Checkpoint, Metadata, Packed, model_name, stored_type
 from .config import Config, read_json, shown
 from .families import FAMILIES, Model
 from .hf_vocabulary import read_vocabulary
 from .shards import Weights
 from .tensor import Tensor
+
+_MAX_CARD = 1 << 16  # bytes
+_CARD_LINE = re.compile(r"^(license(?:_name|_link)?):[ \t]*(\S[^\r\n]{0,200})$", re.MULTILINE)
 
 
 class HfCheckpoint:
@@ -25,7 +29,7 @@ class HfCheckpoint:
     packed_type = None
 
     def __init__(self, folder: Path, lora: Sequence[Path] = ()) -> None:
-        self.name = folder.resolve().name.encode(errors="replace").decode() or "model"
+        self.name = model_name(folder)
         config = Config(read_json(folder / "config.json"), "config.json")
         _check_quantized(config)
         text = _text_config(config)
@@ -47,7 +51,8 @@ class HfCheckpoint:
             self.tensors: dict[str, Tensor | Packed] = assemble(model, tensors)
             vocabulary = read_vocabulary(folder, config, kind)
             n_vocab = self.tensors["token_embd.weight"].shape[0]
-            self.metadata = _metadata(model, n_vocab) | vocabulary.metadata(n_vocab)
+            self.metadata = _licence(folder) | _metadata(model, n_vocab) | vocabulary.metadata(n_vocab)
+            self.stored_type = stored_type(t.dtype for t in self._weights.tensors.values() if len(t.shape) > 1)
         except BaseException:
             self._weights.close()
             raise
@@ -81,6 +86,23 @@ def _text_config(config: Config) -> Config:
     if isinstance(deep, list):
         values["n_deepstack_layers"] = len(deep)
     return Config(values, "config.json: text_config")
+
+
+def _licence(folder: Path) -> Metadata:
+    """What the model card says between its first lines of three dashes."""
+    try:
+        with (folder / "README.md").open("rb") as f:
+            text = f.read(_MAX_CARD).decode("utf-8", "replace")
+    except OSError:
+        return {}
+    head = text.split("\n---", 1)[0] if text.startswith("---") else ""
+    found = {key: value.strip(" \"'") for key, value in _CARD_LINE.findall(head)}
+    keys = {
+        "license": "general.license",
+        "license_name": "general.license.name",
+        "license_link": "general.license.link",
+    }
+    return {to: (ValueType.STRING, found[key]) for key, to in keys.items() if found.get(key)}
 
 
 def _metadata(model: Model, n_vocab: int) -> Metadata:

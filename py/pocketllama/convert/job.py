@@ -85,7 +85,9 @@ def _plan(checkpoint: Checkpoint, path: Path, specs: list[TensorSpec], nbytes: i
         n, size = types.get(spec.type.name, (0, 0))
         types[spec.type.name] = n + 1, size + spec.nbytes
         parameters += int(np.prod(spec.shape, dtype=object))
-    return Plan(path, checkpoint.architecture, parameters, types, nbytes, list(checkpoint.notes))
+    return Plan(
+        path, checkpoint.architecture, parameters, types, nbytes, checkpoint.stored_type, list(checkpoint.notes)
+    )
 
 
 def _estimate(checkpoint: Checkpoint, specs: list[TensorSpec]) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import ModelInvalid, ModelNotFound, UsageError
 from ..gguf import ValueType
-from .checkpoint import Checkpoint, Metadata
+from .checkpoint import Checkpoint, Metadata, model_name, stored_type
 from .config import Config, read_json, shown
 from .meta_vocabulary import read_vocabulary
 from .pth import StoredTensor, TorchFile
@@ -91,7 +91,7 @@ class MetaCheckpoint:
 
     def __init__(self, folder: Path, lora: Sequence[Path] = ()) -> None:
         _check_folder(folder)
-        self.name = folder.resolve().name.encode(errors="replace").decode() or "llama"
+        self.name = model_name(folder)
         self.notes: list[str] = []
         params = Config(read_json(folder / _PARAMS, _MAX_PARAMS), _PARAMS)
         if params.values.get("moe"):
@@ -111,6 +111,7 @@ class MetaCheckpoint:
                 heads = {"num_attention_heads": h.n_head, "num_key_value_heads": h.n_head_kv}
                 tensors = read_adapters(lora).added_to_llama(tensors, Config(heads, _PARAMS))
             self.tensors: dict[str, Tensor] = tensors
+            self.stored_type = stored_type(t.dtype for f in self._files for t in f.tensors.values() if len(t.shape) > 1)
             self.metadata = metadata_of(h) | vocabulary.metadata(h.n_vocab)
         except BaseException:
             self.__exit__(None, None, None)

@@ -101,7 +101,9 @@ _NAMED: dict[tuple[Step, ...], tuple[str, str | None]] = {
 # The same cuts under the names that other programs look for, by model_type.
 _BY_MODEL = {
     ("dbrx", "glm"): "chatglm-bpe",
-    ("dbrx", "glm4"): "glm4",
+    ("llama-bpe", "glm"): "glm4",
+    ("llama-bpe", "glm4"): "glm4",
+    ("llama-bpe", "glm4_moe"): "glm4",
     ("dbrx", "chatglm"): "chatglm-bpe",
     ("llama-bpe", "smollm3"): "smollm3",
     ("qwen2", "stablelm"): "stablelm2",

@@ -15,7 +15,8 @@ Weights = dict[str, F32]
 
 # The class of a case's config → model_type.
 MODEL_TYPES = {
-    "Llama": "llama", "Mixtral": "mixtral", "Qwen2": "qwen2", "Qwen3": "qwen3", "Qwen3Moe": "qwen3_moe",
+    "Llama": "llama", "Mistral": "mistral", "Mixtral": "mixtral", "Qwen2": "qwen2", "Qwen3": "qwen3",
+    "Qwen3Moe": "qwen3_moe",
     "Qwen2Moe": "qwen2_moe", "Gemma": "gemma", "Gemma2": "gemma2", "Gemma3Text": "gemma3_text", "Phi": "phi",
     "Phi3": "phi3", "GPTJ": "gptj", "GPT2": "gpt2", "GPTBigCode": "gpt_bigcode", "Mpt": "mpt", "Bloom": "bloom",
     "GPTNeoX": "gpt_neox", "Falcon": "falcon", "Starcoder2": "starcoder2", "Olmo": "olmo", "Olmo2": "olmo2",
@@ -24,6 +25,7 @@ MODEL_TYPES = {
     "Arcee": "arcee", "Ernie4_5": "ernie4_5", "Ernie4_5_Moe": "ernie4_5_moe", "SeedOss": "seed_oss",
     "HunYuanDenseV1": "hunyuan_v1_dense", "Glm": "glm", "Glm4": "glm4", "Exaone4": "exaone4", "StableLm": "stablelm",
     "Nemotron": "nemotron", "Cohere": "cohere", "Cohere2": "cohere2", "Dots1": "dots1", "DeepseekV2": "deepseek_v2",
+    "DeepseekV3": "deepseek_v3", "Glm4Moe": "glm4_moe",
 }  # fmt: skip
 # Models that the cases borrow another's class for.
 BORROWED = {

@@ -52,8 +52,7 @@ BAD_CONFIGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "quantized weights": ("llama", {"quantization_config": {"quant_method": "gptq"}}, "quantized already \\('gptq'"),
     "another activation": ("llama", {"hidden_act": "gelu"}, "the activation 'gelu'"),
     "positions of an unknown kind": ("llama", {"rope_parameters": {"rope_type": "new"}}, "positions of type 'new'"),
-    "another scale of queries": ("gemma2", {"query_pre_attn_scalar": 7}, "query_pre_attn_scalar 7"),
-    "groups of experts": ("deepseek2", {"n_group": 4}, "groups of experts"),
+    "another way to choose experts": ("deepseek2", {"topk_method": "new"}, "choosing experts by 'new'"),
     "layers without experts": ("qwen3moe", {"mlp_only_layers": [1]}, "layers without experts"),
     "layers that turn otherwise": ("smollm3", {"no_rope_layers": [1, 1, 1, 1, 1]}, "layers without positions"),
     "Falcon with ALiBi": ("falcon-7b", {"alibi": True}, "ALiBi"),
@@ -177,9 +176,28 @@ def test_gpt_oss_blocks_stay_as_they_are(tmp_path: Path) -> None:
             assert np.array_equal(found, written[f"model.layers.2.mlp.experts.{name}"][:, rows]), to
 
 
-def test_what_a_window_means_for_a_file_is_said(tmp_path: Path) -> None:
-    source = folder(tmp_path / "m", CONFIG | {"model_type": "mistral", "sliding_window": 16}, CASE.weights())
-    assert "reaches back 16 tokens" in plan(source, tmp_path).notes[0]
+def test_queries_of_another_scale(tmp_path: Path) -> None:
+    """Gemma's have their heads' size, which readers know without a key."""
+    for scalar, written in ((32, False), (64, True)):
+        values = config(CASES["gemma2"]) | {"query_pre_attn_scalar": scalar}
+        source = folder(tmp_path / str(scalar), values, weights(CASES["gemma2"]))
+        with gguf.read(convert(source, tmp_path)) as f:
+            assert ("gemma2.attention.scale" in f.metadata) == written
+            assert not written or f.metadata["gemma2.attention.scale"] == 0.125
+
+
+def test_a_layer_that_predicts_further_tokens_is_left_out(tmp_path: Path) -> None:
+    case = CASES["glm4moe"]
+    more = {"model.layers.3.eh_proj.weight": np.zeros((3, 3), np.float32)}
+    source = folder(tmp_path / "m", config(case) | {"num_nextn_predict_layers": 1}, weights(case) | more)
+    with gguf.read(convert(source, tmp_path)) as f:
+        assert f.metadata["glm4moe.block_count"] == 3
+
+
+def test_positions_that_stretch_with_the_text_are_noted(tmp_path: Path) -> None:
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    source = folder(tmp_path / "m", CONFIG | {"rope_parameters": rope}, CASE.weights())
+    assert "dynamic NTK" in plan(source, tmp_path).notes[0]
 
 
 # ---- tokenizers

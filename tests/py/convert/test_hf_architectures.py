@@ -24,6 +24,7 @@ SHOWN = {name: case for name, case in CASES.items() if name not in OLDER_FILES |
 OTHERWISE = {
     "baichuan": {"attention.head_count_kv"},  # its heads share nothing
     "bloom": {"context_length"},
+    "glm4moe": {"block_count", "nextn_predict_layers"},  # the layer behind the last one is left out
 }
 
 
@@ -31,6 +32,8 @@ OTHERWISE = {
 def test_the_file_is_the_cases(case: Case, tmp_path: Path) -> None:
     out = convert(folder(tmp_path / "model", config(case), weights(case)), tmp_path, type="f32")
     expected = case.tensors()
+    if case.arch == "glm4moe":
+        expected = {name: t for name, t in expected.items() if not name.startswith(f"blk.{case.n_layers}.")}
     with gguf.read(out) as f:
         assert f.metadata["general.architecture"] == case.arch
         for key, value in case.metadata.items():

@@ -52,6 +52,7 @@ FAMILIES: dict[str, Callable[[Config], Model]] = {
     "qwen3_vl_text": qwen.qwen3vl,
     "qwen3_vl_moe_text": qwen.qwen3vlmoe,
     "dots1": qwen.dots1,
+    "glm4_moe": qwen.glm4moe,
     "deepseek_v2": mixtures.deepseek2,
     "deepseek_v3": mixtures.deepseek2,
     "olmoe": mixtures.olmoe,

@@ -44,9 +44,14 @@ def sliding(c: Config, d: Dims, every: int) -> dict[str, Any]:
     if window is None or not c.flag("use_sliding_window", default=True):
         return {}
     out: dict[str, Any] = {"attention.sliding_window": c.size("sliding_window")}
-    kinds = c.get("layer_types")
+    kinds, first = c.get("layer_types"), c.size("max_window_layers", default=0, zero=True)
     if isinstance(kinds, list) and len(kinds) == d.layers:
         slides = [kind == "sliding_attention" for kind in kinds]
+    elif first:  # Qwen 2: the layers from there on
+        slides = [i >= first for i in range(d.layers)]
+    else:
+        slides = []
+    if slides:
         usual = [every == 0 or i % every != every - 1 for i in range(d.layers)]
         if not any(slides):
             return {}
@@ -58,29 +63,19 @@ def sliding(c: Config, d: Dims, every: int) -> dict[str, Any]:
     return out
 
 
-def window_note(c: Config) -> list[str]:
-    """Where GGUF's architecture has no window and the model has one."""
-    window, ctx = c.get("sliding_window"), c.get("max_position_embeddings")
-    if not window or not c.flag("use_sliding_window", default=True) or (type(ctx) is int and window >= ctx):
-        return []
-    return [f"Its attention reaches back {window} tokens; GGUF's architecture has no window, and longer texts see all."]
-
-
 def of_llama(c: Config, arch: str = "llama", *, turned: bool = True, gated: bool = True, **how: Any) -> Model:
     """LLaMA's parts under its names; `how` goes to attention."""
     d = read_dims(c)
     rope = read_rope(c, d.head)
     ffn = gated_ffn(d) if gated else plain_ffn(d, "up_proj", "down_proj")
     parts = [*ends(c, d), *attention(d, turned=turned, **how), *ffn, *two_norms(d)]
-    return Model(arch, d.layers, keys(c, d, rope), parts, rope.tensors, rope.notes)
+    return Model(arch, d.layers, keys(c, d, rope) | sliding(c, d, 0), parts, rope.tensors, rope.notes)
 
 
 def llama(c: Config) -> Model:
     """Also Mistral, Yi, InternLM 1 and 3, Aquila: only their sizes and biases are their own."""
     expect_act(c, *SILU)
-    model = of_llama(c)
-    model.notes += window_note(c)
-    return model
+    return of_llama(c)
 
 
 def mixtral(c: Config) -> Model:
@@ -90,14 +85,14 @@ def mixtral(c: Config) -> Model:
     mixture = experts(d, n, d.ffn, at=f"{AT}.block_sparse_moe", each=("w1", "w3", "w2"), elsewhere=f"{AT}.mlp")
     parts = [*ends(c, d), *attention(d, turned=True), *mixture, *two_norms(d)]
     counts = {"expert_count": n, "expert_used_count": c.size("num_experts_per_tok", default=2)}
-    return Model("llama", d.layers, keys(c, d, rope) | counts, parts, rope.tensors, rope.notes + window_note(c))
+    return Model("llama", d.layers, keys(c, d, rope) | sliding(c, d, 0) | counts, parts, rope.tensors, rope.notes)
 
 
 def ministral3(c: Config) -> Model:
     d = read_dims(c)
     rope = read_rope(c, d.head, log_multiplier=1.0)
     beta = c.sub("rope_parameters").get("llama_4_scaling_beta") or c.get("llama_4_scaling_beta")
-    out = keys(c, d, rope)
+    out = keys(c, d, rope) | sliding(c, d, 0)
     if beta is not None:
         out["attention.temperature_scale"] = float(beta)
     parts = [*ends(c, d), *attention(d, turned=True), *gated_ffn(d), *two_norms(d)]
@@ -254,7 +249,6 @@ def smollm3(c: Config) -> Model:
         raise UsageError(f"{c.file}: layers without positions other than each fourth are not known to the engine.")
     d = read_dims(c)
     model.parts = [*ends(c, d, tied=True), *attention(d, turned=True), *gated_ffn(d), *two_norms(d)]
-    model.notes += window_note(c)
     return model
 
 

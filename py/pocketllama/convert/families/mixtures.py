@@ -31,7 +31,7 @@ from .parts import (
     read_dims,
     two_norms,
 )
-from .qwen import single_group
+from .qwen import groups, without_layers_ahead
 
 
 def olmoe(c: Config) -> Model:
@@ -49,8 +49,7 @@ def olmoe(c: Config) -> Model:
 
 
 def deepseek2(c: Config) -> Model:
-    """DeepSeek-V2, and V3's likes that choose among all experts."""
-    single_group(c)
+    """DeepSeek-V2 and V3."""
     third = c.get("model_type") == "deepseek_v3"
     method = c.text("topk_method", default="noaux_tc" if third else "greedy")
     if method not in ("greedy", "noaux_tc", "group_limited_greedy"):
@@ -95,11 +94,10 @@ def deepseek2(c: Config) -> Model:
         more["expert_weights_norm"] = True
     if c.text("scoring_func", default="sigmoid" if third else "softmax") == "sigmoid":
         more["expert_gating_func"] = 2
+    if method != "greedy":
+        more |= groups(c)
     model = Model("deepseek2", d.layers, keys(c, d, rope) | more, parts, rope.tensors, rope.notes)
-    if c.size("num_nextn_predict_layers", default=0, zero=True):
-        model.other = (rf"model\.layers\.{d.layers}\..*",)
-        model.notes.append("Its layer that predicts a second token is left out.")
-    return model
+    return without_layers_ahead(c, model)
 
 
 def _latent_attention(c: Config, d: Dims, q_rank: int, rank: int, plain: int, turning: int, value: int) -> list[Part]:

@@ -52,32 +52,29 @@ def _four_norms(d: Dims) -> list[Part]:
     ]
 
 
-def _check_scale(c: Config, d: Dims, widest: int) -> None:
-    """Queries are scaled by their heads' size, or in the deepest model by another; no key says so."""
-    scalar = c.size("query_pre_attn_scalar", default=d.head)
+def _scale(c: Config, d: Dims, widest: int) -> dict[str, Any]:
+    """Queries are scaled by their heads' size, or in the deepest model by another: readers know that, and no other."""
+    scalar = c.real("query_pre_attn_scalar", default=d.head)
     usual = d.dim // d.heads if d.layers == widest else d.head
-    if scalar != usual:
-        raise UsageError(f"{c.file}: query_pre_attn_scalar {scalar} is not known to the engine, {usual} is.")
+    return {} if scalar == usual else {"attention.scale": scalar**-0.5}
 
 
 def gemma2(c: Config) -> Model:
     expect_act(c, *TANH)
     d = read_dims(c, head=256)
-    _check_scale(c, d, 46)
     rope = read_rope(c, d.head)
     more = {
         "attn_logit_softcapping": c.real("attn_logit_softcapping", default=50.0),
         "final_logit_softcapping": c.real("final_logit_softcapping", default=30.0),
     }
     parts = [*ends(c, d, tied=True, plus=1.0), *attention(d), *gated_ffn(d), *_four_norms(d)]
-    window = sliding(Config({"sliding_window": 4096, **c.values}, c.file), d, 2)
+    window = sliding(Config({"sliding_window": 4096, **c.values}, c.file), d, 2) | _scale(c, d, 46)
     return Model("gemma2", d.layers, keys(c, d, rope) | window | more, parts, rope.tensors, rope.notes)
 
 
 def gemma3(c: Config) -> Model:
     expect_act(c, *TANH)
     d = read_dims(c, head=256)
-    _check_scale(c, d, 62)
     rope = read_rope(c, d.head, default_base=1e6)
     parts = [
         *ends(c, d, tied=True, plus=1.0),
@@ -85,7 +82,7 @@ def gemma3(c: Config) -> Model:
         *gated_ffn(d),
         *_four_norms(d),
     ]
-    values = keys(c, d, rope) | sliding(Config({"sliding_window": 4096, **c.values}, c.file), d, 6)
+    values = keys(c, d, rope) | sliding(Config({"sliding_window": 4096, **c.values}, c.file), d, 6) | _scale(c, d, 62)
     local = c.get("rope_local_base_freq") or rope_base(c, 10000.0, "sliding_attention")
     if float(local) != 10000.0 and c.get("rope_parameters", "rope_local_base_freq") is not None:
         values["rope.freq_base_swa"] = float(local)

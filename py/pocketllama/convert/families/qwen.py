@@ -1,4 +1,4 @@
-"""Qwen 2 and 3, dense and mixed, and what those that see do with text; dots.llm1, which is alike."""
+"""Qwen 2 and 3, dense and mixed, and what those that see do with text; dots.llm1 and GLM 4.5, which are alike."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from ...errors import UsageError
 from ..config import Config
-from ..rope import Rope, read_rope, rope_config
-from .llama import window_note
+from ..rope import Rope, read_rope, rope_config, rope_part
+from .llama import sliding
 from .parts import (
     AT,
     BLK,
@@ -27,7 +27,7 @@ from .parts import (
 
 
 def _plan(c: Config, arch: str, d: Dims, rope: Rope, parts: list[Part], more: dict[str, Any]) -> Model:
-    return Model(arch, d.layers, keys(c, d, rope) | more, parts, rope.tensors, rope.notes + window_note(c))
+    return Model(arch, d.layers, keys(c, d, rope) | sliding(c, d, 0) | more, parts, rope.tensors, rope.notes)
 
 
 def _window_default(c: Config) -> Config:
@@ -164,10 +164,56 @@ def dots1(c: Config) -> Model:
         "expert_weights_scale": c.real("routed_scaling_factor", default=1.0),
         "expert_gating_func": 2,
     }
-    single_group(c)
+    more |= groups(c)
     return Model("dots1", d.layers, keys(c, d, rope) | more, parts, rope.tensors, rope.notes)
 
 
-def single_group(c: Config) -> None:
-    if c.size("n_group", default=1) > 1:
-        raise UsageError(f"{c.file}: choosing among groups of experts (n_group) is not known to the engine.")
+def groups(c: Config) -> dict[str, Any]:
+    """The keys of experts that are chosen from the better of several groups."""
+    n = c.size("n_group", default=1)
+    if n == 1:
+        return {}
+    return {"expert_group_count": n, "expert_group_used_count": c.size("topk_group", default=n)}
+
+
+def without_layers_ahead(c: Config, model: Model) -> Model:
+    """A layer behind the last one predicts further tokens; the engine has no use for it."""
+    if c.size("num_nextn_predict_layers", default=0, zero=True):
+        n = c.size("num_nextn_predict_layers")
+        model.other = tuple(rf"model\.layers\.{model.n_layers + i}\..*" for i in range(min(n, 16)))
+    return model
+
+
+def glm4moe(c: Config) -> Model:
+    """GLM 4.5; the larger of them normalizes queries and keys."""
+    d = read_dims(c)
+    rope = read_rope(c, int(d.head * rope_part(c, 0.5)))
+    n, width = c.size("n_routed_experts", "num_local_experts"), c.size("moe_intermediate_size")
+    dense, shared = c.size("first_k_dense_replace", default=0, zero=True), c.size("n_shared_experts", default=1)
+    at = f"{AT}.mlp"
+    parts = [
+        *ends(c, d),
+        *attention(d, norms="heads" if c.flag("use_qk_norm", default=False) else ""),
+        *only(gated_ffn(d), range(dense)),
+        *only(
+            [
+                *experts(d, n, width),
+                Part(f"{BLK}.exp_probs_b.bias", (n,), (Source(f"{at}.gate.e_score_correction_bias"),)),
+                *gated_ffn(d, f"{at}.shared_experts", "_shexp", shared * width),
+            ],
+            range(dense, d.layers),
+        ),
+        *two_norms(d, "post_attention_norm"),
+    ]
+    more = {
+        "expert_count": n,
+        "expert_used_count": c.size("num_experts_per_tok"),
+        "expert_feed_forward_length": width,
+        "expert_shared_count": shared,
+        "leading_dense_block_count": dense,
+        "expert_weights_norm": c.flag("norm_topk_prob", default=True),
+        "expert_weights_scale": c.real("routed_scaling_factor", default=1.0),
+        "expert_gating_func": 2,
+    }
+    values = keys(c, d, rope) | more | groups(c)
+    return without_layers_ahead(c, Model("glm4moe", d.layers, values, parts, rope.tensors, rope.notes))
