@@ -116,7 +116,7 @@ class Session {
     const completion = this.llm.chat(messages, { ...this.options, ...options });
     const keep = async () => {
       const result = await completion.result();
-      this.messages = [...messages, { role: "assistant", content: result.text }];
+      this.messages = [...messages, result.message ?? { role: "assistant", content: result.text }];
       return result;
     };
     return {

@@ -5,11 +5,14 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { load } from "pocketllama";
+import { Session, load } from "pocketllama";
 import { isRunning, until } from "./helpers.mjs";
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
@@ -32,6 +35,28 @@ test("the client gives the golden text, streamed and whole", { skip }, async () 
     assert.ok((await llm.embed("Once")).length > 0);
   } finally {
     await llm.close();
+  }
+});
+
+test("a conversation goes on, is saved, and evaluates only what is new", { skip }, async () => {
+  const llm = await load("tales", { python, template: "vicuna" });
+  const folder = await mkdtemp(join(tmpdir(), "pocketllama-"));
+  try {
+    const session = new Session(llm, { system: "Be brief.", maxTokens: 6, temperature: 0 });
+    let streamed = "";
+    for await (const piece of session.say("Tell me of a king.")) streamed += piece;
+    assert.deepEqual(session.messages.at(-1), { role: "assistant", content: streamed });
+    await session.save(join(folder, "talk.json"));
+    const second = await session.say("And a queen.").result();
+    assert.ok(second.timings.promptTokensEvaluated < second.usage.promptTokens / 2);
+    const again = await Session.load(join(folder, "talk.json"), llm);
+    assert.equal(await again.say("And a queen.").text(), second.text);
+    await assert.rejects(session.say("x ".repeat(600)).text(), ({ kind, data }) => kind === "ContextOverflow" && data.headroom < 0);
+    const forgetting = await session.say("word ".repeat(440), { overflow: "forget" }).result();
+    assert.ok(forgetting.forgotten > 0 && forgetting.finishReason === "length");
+  } finally {
+    await llm.close();
+    await rm(folder, { recursive: true });
   }
 });
 

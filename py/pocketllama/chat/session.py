@@ -147,8 +147,9 @@ class Answer:
             self._kept = True
             if hasattr(self._generation, "close") and not hasattr(self._generation, "cancel"):
                 self._generation.close()
-            text = _text(self._generation.result())
-            self._session.messages = [*self._messages, {"role": "assistant", "content": text}]
+            result = self._generation.result()
+            message = result["message"] if isinstance(result, Mapping) else self._generation.message()
+            self._session.messages = [*self._messages, message]
 
 
 def _is_json(value: object) -> bool:

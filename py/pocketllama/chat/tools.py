@@ -11,6 +11,8 @@ given a description of them in the system message, in the most common way ("herm
 from __future__ import annotations
 
 import json
+import secrets
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 Tool = Mapping[str, Any]
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_ALPHABET = string.ascii_letters + string.digits
 _MISTRAL = "[TOOL_CALLS]"
 MOST_CALLS = 8  # in one answer, where a call is demanded: a small model might never stop calling
 
@@ -219,6 +222,29 @@ class Reader:
         except (ValueError, TypeError):
             return [held]
         return [call for call in calls if call] if all(calls) else [held]
+
+
+def message_of(text: str, style: str | None) -> dict[str, Any]:
+    """What a model wrote as the next message of its conversation: {role, content}, and with a `style` in which it may
+    call tools, OpenAI's tool_calls, apart from the content."""
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    if style is None:
+        return message
+    reader = Reader(style)
+    pieces = [*reader.feed(text), *reader.finish()]
+    calls = [piece for piece in pieces if isinstance(piece, Call)]
+    if calls:
+        message["content"] = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
+        message["tool_calls"] = [
+            {"id": new_id(), "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+    return message
+
+
+def new_id() -> str:
+    """An id for a call. Nine letters and digits: Mistral's templates take no other."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(9))
 
 
 def _call(text: str) -> Call | None:

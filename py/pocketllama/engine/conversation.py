@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..chat import Prompt, Template, check_messages, choose
+from ..chat.tools import style_of
 from ..errors import ContextOverflow, UsageError
 from .choices import Choices
 from .grammar import Grammars
@@ -106,7 +107,8 @@ class Conversations:
 
         >>> llm.chat([{"role": "user", "content": "Hello"}], max_tokens=32).text()
 
-        `messages` are {role, content}, and `tools` functions, as OpenAI has them. `options`, or its fields as keywords.
+        `messages` are {role, content}, and `tools` functions, as OpenAI has them; `Generation.message()` tells calls of
+        them from other text. `options`, or its fields as keywords.
         UsageError for a conversation that the template does not take. What the cache holds of it already is not
         evaluated again. With `schema`, a JSON schema, the answer is JSON of it, token by token (the extra "serve"; our
         own library only).
@@ -132,6 +134,7 @@ class Conversations:
         options = with_stops(options, made.template.stops)
         generation = self.complete(made.tokens, options, cancel=cancel, choices=choices)
         generation.forgotten = made.forgotten
+        generation.call_style = style_of(made.template.tool_source or made.template.source) if tools else None
         self.remember(made, generation.generated)
         return generation
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from ..chat.tools import message_of
 from ..errors import Cancelled, ContextOverflow, UsageError
 from .choices import Choices
 from .options import Completion, Sampling, Timings
@@ -108,6 +109,7 @@ class Generation:
         self._out = TextOut(options.stop)
         self._generated: list[int] = []
         self.forgotten = 0  # messages of a conversation that were left out of the prompt
+        self.call_style: str | None = None  # how its tools are called; see chat.tools
         self._reason = "cancelled"  # true of a generation that is abandoned
         self._started = self._prompt_done = self._ended = 0.0
         self._first_token = 0.0
@@ -155,6 +157,11 @@ class Generation:
     def generated(self) -> list[int]:
         """The tokens, which become more as it goes on."""
         return self._generated
+
+    def message(self) -> dict[str, Any]:
+        """The finished generation as the next message of its conversation: {role, content}, and tool_calls where the
+        model calls tools that it was told of."""
+        return message_of(self.result().text, self.call_style)
 
     def close(self) -> None:
         """Give the generation up where it is."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import chat, models
 from .._version import __version__
+from ..chat.tools import message_of
 from ..engine.cancel import Cancel
 from ..engine.options import Completion, Sampling, Timings
 from ..errors import PromptTooLarge
@@ -103,16 +104,18 @@ def _chat(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any
     if params.get("stream"):
         for i, piece in enumerate(generation):
             call.progress({"index": i, "text": piece})
-    return {**_answer(generation.result()), "forgotten": generation.forgotten, "model": name}
+    message = message_of(generation.result().text, generation.call_style)
+    return {**_answer(generation.result(), message), "forgotten": generation.forgotten, "model": name}
 
 
-def _answer(result: Completion) -> dict[str, Any]:
-    return {"message": {"role": "assistant", "content": result.text}, **result.as_json()}
+def _answer(result: Completion, message: dict[str, Any]) -> dict[str, Any]:
+    return {"message": message, **result.as_json()}
 
 
 def _chat_cancelled(service: Service, params: dict[str, Any]) -> dict[str, Any]:
     """The answer to a chat that never began."""
-    return {**_answer(Completion("", "cancelled", 0, 0, Timings())), "forgotten": 0, "model": _model(service, params)}
+    nothing = Completion("", "cancelled", 0, 0, Timings())
+    return {**_answer(nothing, message_of("", None)), "forgotten": 0, "model": _model(service, params)}
 
 
 def _tokenize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketllama.chat import NAMES, Facts, Template, builtin
+from pocketllama import Tokenizer, gguf
+from pocketllama.chat import NAMES, Facts, Template, builtin, choose
+
+from ...conftest import SHARED
+
+# Read before any test's own environment is made.
+NAMED = os.environ.get("POCKETLLAMA_NATIVE_LIB")
 
 SPECIALS = [
     *("<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>"),
@@ -64,7 +72,7 @@ def test_a_message_of_every_control_token_adds_none(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(contents=st.lists(st.text("<|im_endstaruy>\n/[INS] x｜", max_size=12), min_size=2, max_size=2))
 def test_no_pieces_of_names_come_together(name: str, contents: list[str]) -> None:
     _, harmless = control(ALL[name], ["a", "b"])
@@ -85,6 +93,43 @@ def test_a_role_of_ones_own_is_no_part_of_a_token() -> None:
         tokens = prompt.tokens(FACTS, lambda text: [])
         wanted = [FACTS.specials[expected]] if expected else [FACTS.specials["<|"]]
         assert tokens == [*wanted, FACTS.specials["<|end|>"]]
+
+
+VOCABULARIES = ("llama-spm", "llama-bpe", "qwen2", "gpt-2")
+
+
+@pytest.fixture(scope="module")
+def native_library(request: pytest.FixtureRequest) -> Path:
+    named = os.environ.get("POCKETLLAMA_NATIVE_LIB") or NAMED
+    return Path(named) if named else request.getfixturevalue("engine")
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+def test_vocabularies_of_models(vocabulary: str, native_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every control token of a model's vocabulary, said by the user, in each template."""
+    file = SHARED / "vocab" / f"ggml-vocab-{vocabulary}.gguf"
+    if not file.exists():
+        pytest.skip("the vocabularies are not here")
+    monkeypatch.setenv("POCKETLLAMA_LIB", str(native_library))
+    with gguf.read(file) as read:
+        facts = Facts.from_metadata(read.metadata, vocabulary)
+    assert facts.specials
+    names = sorted(facts.specials)
+    with Tokenizer(file) as tokenizer:
+        for template in (builtin("chatml"), builtin("llama-3"), choose(facts, "llama-2")):
+
+            def tokens(content: str, template: Template = template) -> tuple[str, list[int]]:
+                talk = [{"role": role, "content": content} for role in ("system", "user", "assistant", "user")]
+                prompt = template.render(talk, facts=facts)
+                return prompt.text, prompt.tokens(facts, tokenizer.encode)
+
+            # What nobody could mistake is tokenized as the tokenizer itself does it.
+            text, harmless = tokens("Hello, wörld! 🦙")
+            assert harmless == tokenizer.encode(text, special=True)
+            expected = [t for t in harmless if t in facts.special_ids]
+            for said in ("".join(names), " ".join(names), names[0], names[-1]):
+                _, found = tokens(said)
+                assert [t for t in found if t in facts.special_ids] == expected
 
 
 def test_names_of_tools_and_their_words_are_nobodys_tokens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ PLAIN = Template("plain", "{{ bos_token }}{% for m in messages %}{{ m.content }}
 
 @pytest.fixture(scope="module")
 def llm(tales: Path) -> Iterator[LLM]:
-    with LLM(str(tales)) as llm:
+    with LLM(str(tales), lib=os.environ.get("TEST_LIBRARY")) as llm:
         yield llm
 
 
@@ -107,6 +108,40 @@ def test_a_turn_that_fails_is_forgotten(llm: LLM) -> None:
 def test_a_session_of_a_sampling(llm: LLM) -> None:
     session = Session(llm, options=Sampling(temperature=0, max_tokens=3))
     assert session.say("x").result().completion_tokens == 3
+
+
+def test_calls_of_tools_are_told_from_text(llm: LLM) -> None:
+    """The model is told by its grammar what to say, so that it calls: tales has never heard of tools."""
+    pytest.importorskip("llguidance", reason="the extra 'serve' is not installed")
+    if llm.library.kind != "native":
+        pytest.skip("ctransformers' library cannot constrain a text")
+    call = {"name": "clock", "arguments": {"zone": "UTC"}}
+    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    session = Session(llm, tools=[tool], temperature=0, max_tokens=200)
+    # Of the answers that this schema allows there is one.
+    said = session.say("What time is it?", schema={"const": call}).result()
+    assert json.loads(said.text) == call and session.messages[-1] == {"role": "assistant", "content": said.text}
+    session.options["template"] = Template("like", "{{ messages[-1].content }}<|python_tag|> {{ tools }}", "model")
+    session.retry(schema={"const": call}).text()
+    (asked,) = session.messages[-1]["tool_calls"]
+    assert asked["function"] == {"name": "clock", "arguments": '{"zone": "UTC"}'}
+    session.say({"role": "tool", "content": "noon", "tool_call_id": asked["id"]}).text()
+    assert [m["role"] for m in session.messages] == ["user", "assistant", "tool", "assistant"]
+
+
+def test_an_answer_by_a_schema(llm: LLM) -> None:
+    pytest.importorskip("llguidance", reason="the extra 'serve' is not installed")
+    if llm.library.kind != "native":
+        with pytest.raises(UsageError, match="cannot constrain"):
+            llm.chat([ASK], schema={"type": "boolean"})
+        return
+    schema = {"type": "object", "properties": {"king": {"enum": ["old", "young"]}}, "required": ["king"],
+              "additionalProperties": False}  # fmt: skip
+    for seed in range(3):
+        answer = llm.chat([ASK], schema=schema, temperature=1.0, seed=seed).result()
+        assert json.loads(answer.text)["king"] in ("old", "young") and answer.finish_reason == "stop"
+    with pytest.raises(UsageError, match="schema"):
+        llm.chat([ASK], schema={"type": "nonsense"})
 
 
 # ---- the context ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from pocketllama.chat import builtin
 from pocketllama.chat.templates import Template
-from pocketllama.chat.tools import CLOSE, OPEN, Call, Reader, style_of, told
+from pocketllama.chat.tools import CLOSE, OPEN, Call, Reader, message_of, style_of, told
 
 ADD = {
     "type": "function",
@@ -55,6 +55,18 @@ def test_calls_are_found_however_the_text_is_cut(size: int) -> None:
     assert read("mistral", two, size) == [one, Call("say", "{}")]
     assert read("mistral", "[1, 2]", size) == ["[1, 2]"]
     assert read("mistral", '[{"name": 1}]', size) == ['[{"name": 1}]']
+
+
+def test_an_answer_becomes_the_next_message() -> None:
+    text = 'Let me see.\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    assert message_of(text, None) == {"role": "assistant", "content": text}
+    message = message_of(text, "hermes")
+    (call,) = message["tool_calls"]
+    assert message["content"] == "Let me see." and len(call["id"]) == 9 and call["id"].isalnum()
+    assert (call["type"], call["function"]) == ("function", {"name": "add", "arguments": '{"a": 1}'})
+    assert message_of(" no call \n", "hermes") == {"role": "assistant", "content": " no call \n"}
+    whole = message_of('{"name": "add", "parameters": {}}', "llama-3")
+    assert whole["content"] == "" and whole["tool_calls"][0]["function"]["arguments"] == "{}"
 
 
 def test_styles() -> None:

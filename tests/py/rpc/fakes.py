@@ -25,6 +25,7 @@ class FakeGeneration:
         self.said: list[str] = []
         self.reason = ""
         self.forgotten = 0
+        self.call_style: str | None = None
 
     def __iter__(self) -> Iterator[str]:
         self.engine.begun.release()
