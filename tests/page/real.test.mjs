@@ -19,6 +19,8 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser.close());
 
+const retry = (page) => page.locator("article:last-child").getByRole("button", { name: "Retry" });
+
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -90,11 +92,11 @@ test("a story with tales: streamed, stopped, retried, and told on after a restar
 
     // Greedy: the same words again, also by a server that was killed and started anew.
     await server.end("SIGKILL");
-    await page.click("article:last-child button[aria-label=Retry]");
+    await retry(page).click();
     await page.waitForSelector(".failure");
     server = await serving(port);
     await page.waitForSelector("#notice", { state: "hidden" });
-    await page.click("article:last-child button[aria-label=Retry]");
+    await retry(page).click();
     await page.waitForSelector(".figures");
     assert.equal(await answer(), first);
     await page.reload();
@@ -111,9 +113,7 @@ test("a story with tales: streamed, stopped, retried, and told on after a restar
     await page.waitForFunction(() => document.querySelector("article:last-child .answer")?.textContent);
     await page.keyboard.press("Escape");
     await page.waitForSelector("#stop", { state: "hidden" });
-    await until(
-      async () => !/^pocketllama_requests_(running|waiting)\{[^}]*\} [1-9]/m.test(await server.metrics()),
-    );
+    await until(async () => !/^pocketllama_requests_(running|waiting)\{[^}]*\} [1-9]/m.test(await server.metrics()));
 
     // A value that the server refuses, in its own words.
     await page.click("#open-settings");

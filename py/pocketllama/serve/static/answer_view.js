@@ -8,6 +8,9 @@ import { reveal } from "./visible.js";
 /** How much of the time the drawing of a growing answer may take: a tenth. */
 const REST = 9;
 
+/** A reference definition, such as `[name]: address`. */
+const DEFINITION = /^ {0,3}\[[^\]\n]+\]:/m;
+
 export class AnswerView {
   element = h("div", { class: "answer" });
   #source = "";
@@ -32,14 +35,15 @@ export class AnswerView {
   }
 
   /**
-   * Show a whole text, now: with it, what later lines say about earlier ones (reference links) holds.
+   * Show a whole text, now.
    * @param {string} source
    */
   show(source) {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
+    // What was drawn while it grew holds, unless a later line says where earlier links lead.
+    if (!source.startsWith(this.#source) || DEFINITION.test(source)) this.#settled = this.#nodes = 0;
     this.#source = source;
-    this.#settled = this.#nodes = 0;
     this.#draw();
   }
 

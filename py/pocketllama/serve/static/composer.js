@@ -20,7 +20,9 @@ export class Composer {
   #id = "";
 
   /**
-   * @param {{ form: HTMLFormElement, area: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement }} elements
+   * @param {{
+   *   form: HTMLFormElement, area: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement,
+   * }} elements
    * @param {{ send: (text: string) => void, stop: () => void, editLast: () => void }} actions
    */
   constructor({ form, area, send, stop }, actions) {

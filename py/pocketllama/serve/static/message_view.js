@@ -110,6 +110,7 @@ export class MessageView {
             h("strong", {}, failure.title),
             h("p", {}, failure.cause),
             h("p", { class: "remedy" }, ...withCode(failure.remedy)),
+            h("button", { type: "button", class: "quiet", click: () => this.actions.retry(this.message) }, "Retry"),
           ),
         ),
       ];
@@ -149,7 +150,7 @@ export class MessageView {
     }
     if (!running && message.content) tools.push(copyButton(() => message.content));
     if (message.role === "user") tools.push(iconButton("edit", "Edit", () => this.edit()));
-    else if (!running) tools.push(iconButton("retry", "Retry", () => actions.retry(message)));
+    else if (!running && !message.failure) tools.push(iconButton("retry", "Retry", () => actions.retry(message)));
     const figures = running ? "" : inWords(message);
     if (figures) tools.push(h("span", { class: "figures" }, figures));
     return tools;

@@ -79,14 +79,22 @@ export class Transcript {
   #drawEarlier(messages, draw, version) {
     const note = h("p", { class: "earlier", role: "status" }, "Earlier messages are coming…");
     this.#element.prepend(note);
+    // Views are made bit by bit, and put in twice as many at a time: each time costs a layout of everything.
+    /** @type {HTMLElement[]} */
+    let made = [];
+    let enough = FIRST;
     const step = () => {
       if (version !== this.#version) return note.remove();
       const start = performance.now();
-      do {
-        const message = messages.pop();
-        if (message) note.after(draw(message));
-      } while (messages.length && performance.now() - start < SLICE);
-      this.#actions.drawn();
+      while (messages.length && performance.now() - start < SLICE) {
+        made.push(draw(/** @type {Message} */ (messages.pop())));
+      }
+      if (made.length >= enough || !messages.length) {
+        note.after(...made.reverse());
+        made = [];
+        enough *= 2;
+        this.#actions.drawn();
+      }
       if (messages.length) setTimeout(step);
       else note.remove();
     };

@@ -3,8 +3,8 @@
 import { h } from "./dom.js";
 
 const QUESTIONS = [
-  ["Explain", "Explain what a hash table is, with a short example in Python."],
-  ["Write", "Write a friendly note that declines an invitation to dinner."],
+  ["Explain an idea", "What is a hash table? Show a short example in Python."],
+  ["Write for me", "Write a friendly note that declines an invitation to dinner."],
   ["Compare", "Make a table of the inner planets: radius, day and year."],
 ];
 const BEGINNINGS = [
