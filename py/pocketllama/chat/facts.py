@@ -14,10 +14,12 @@ _KEY = "tokenizer.chat_template"
 
 @dataclass(frozen=True)
 class Facts:
-    """`templates` are Jinja sources, "" the main one and others by their names ("tool_use"); `specials` are the control
-    tokens by name; `bos`, `eos` and the like are the names that templates know them by."""
+    """`name` is the model's, for people; `hints` are all words that tell what it is. `templates` are Jinja sources, ""
+    the main one and others by their names ("tool_use"); `specials` are the control tokens by name; `tokens` are those
+    that templates know by names of their own (bos_token)."""
 
     name: str = ""
+    hints: str = ""
     templates: Mapping[str, str] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
     tokens: Mapping[str, str] = field(default_factory=dict)  # "bos_token" → "<s>"
@@ -52,8 +54,11 @@ class Facts:
             if (key == _KEY or key.startswith(f"{_KEY}.")) and isinstance(value, str) and value
         }
         architecture = metadata.get("general.architecture")
+        named = [metadata.get(f"general.{key}") for key in ("name", "basename", "finetune")]
+        words = [word for word in (*named, fallback_name) if isinstance(word, str) and word]
         return cls(
-            name=f"{metadata.get('general.name', '')} {metadata.get('general.basename', '')} {fallback_name}",
+            name=words[0] if words else "the model",
+            hints=" ".join(words),
             templates=templates,
             specials=specials,
             tokens=tokens,

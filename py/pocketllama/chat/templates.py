@@ -85,7 +85,7 @@ class Template:
         the names of the model's tokens; `variables` are further ones that a template may know (`enable_thinking`).
 
         UsageError for messages that are not well-formed, or that the template does not take; ModelInvalid for a
-        template that does not work, or takes more than 2 s.
+        template that does not work, or takes more than a second.
         """
         conversation, known = check_messages(messages), check_tools(tools)
         if not self.takes_tools:
@@ -147,12 +147,11 @@ def choose(facts: Facts, asked: str | Template | None = None) -> Template:
         return from_file(Path(asked)) if is_path or Path(asked).is_file() else builtin(asked)
     main = facts.templates.get("") or facts.templates.get("default")
     if main:
-        name = facts.name.split("  ")[0].strip() or "the model"
-        return Template(name, _checked(name, main), "model", (), facts.templates.get("tool_use"))
+        return Template(facts.name, _checked(facts.name, main), "model", (), facts.templates.get("tool_use"))
     for known, marks in _MARKS.items():
         if all(mark in facts.specials for mark in marks):
             return builtin(known)
-    name = _squeeze(facts.name)
+    name = _squeeze(facts.hints)
     for known, words in _NAMED:
         if all(word in name for word in words):
             return builtin(known)

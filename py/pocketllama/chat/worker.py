@@ -14,9 +14,9 @@ from typing import Any
 from jinja2 import TemplateSyntaxError
 
 from . import jinja
+from .sandbox import CPU_LIMIT_S, WALL_LIMIT_S
 
 _MEMORY = 1 << 30  # bytes of address space
-_LONGEST_S = 5.0
 _WORDS = 2000  # characters of an error's message
 
 
@@ -61,13 +61,18 @@ def main() -> None:
     _give_up()
     _say(b"ready\n")
     for line in sys.stdin.buffer:
-        if hasattr(signal, "setitimer"):
-            # `sandbox` stops what takes too long; this is for the day when it has been killed itself.
-            signal.setitimer(signal.ITIMER_REAL, _LONGEST_S)
+        _limit(CPU_LIMIT_S, 2 * WALL_LIMIT_S)
         reply = json.dumps(answer(json.loads(line))).encode() + b"\n"
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit(0, 0)
         _say(reply)
+
+
+def _limit(cpu_s: float, wall_s: float) -> None:
+    """End this process after so many seconds, of computing and in all; 0 for no limit. `sandbox` has a limit of its
+    own, but it may have been killed meanwhile."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, cpu_s)
+        signal.setitimer(signal.ITIMER_REAL, wall_s)
 
 
 def _say(line: bytes) -> None:

@@ -67,7 +67,7 @@ def inspect(path: Path, library: Library, model_type: str | None = None) -> Mode
         raise ModelInvalid(f"{path} cannot be read: {e.strerror}.") from e
     if magic != b"GGUF":
         if model_type:
-            return ModelFile(path, None, model_type, 0, 0, Facts(name=path.stem))
+            return ModelFile(path, None, model_type, 0, 0, Facts(path.stem, path.stem))
         raise ModelInvalid(
             f"{path} is not a GGUF file (it begins with {magic!r}).",
             remedy="A GGML file of 2023 needs its model type: model_type='llama' (--model-type llama).",

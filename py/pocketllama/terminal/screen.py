@@ -98,7 +98,7 @@ class AnswerWriter:
     def _flush_space(self) -> None:
         space, self._space = self._space, ""
         self._word = ""
-        for c in space:
+        for c in space.expandtabs(4) if self._width else space:
             self._tail = (self._tail + c)[-12:]
             if c == "\n":
                 self._column = 0

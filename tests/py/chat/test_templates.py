@@ -107,6 +107,12 @@ def test_the_models_own_template_comes_first() -> None:
     assert (chosen.origin, chosen.render([{"role": "user", "content": "Hi"}]).text) == ("model", "Hi!")
 
 
+def test_errors_name_the_model() -> None:
+    model = facts(tokenizer__chat_template="{{ raise_exception('no') }}", general__name="Tiny", general__basename="T")
+    with pytest.raises(UsageError, match="template of Tiny does not take"):
+        choose(model).render([{"role": "user", "content": "Hi"}])
+
+
 def test_the_one_asked_for_comes_before_it(tmp_path: Path) -> None:
     model = facts(tokenizer__chat_template="{{ messages[0].content }}!")
     assert choose(model, "vicuna").name == "vicuna"
