@@ -110,7 +110,7 @@ def _described(plan: Plan) -> str:
     rows.append(("in all", f"{sum(n for n, _ in plan.types.values())} tensors", human_size(plan.nbytes)))
     table = "".join(f"  {name:8} {tensors:>14} {size:>9}\n" for name, tensors, size in rows)
     seconds = plan.seconds or 0.0
-    time = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    time = "a second" if seconds < 1.5 else f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     head = f"{plan.path}: {plan.architecture}, {_count(plan.parameters)} parameters\n"
     return f"{head}{table}  about {time} if the disk keeps up; nothing is written yet\n"
 
