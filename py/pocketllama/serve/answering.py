@@ -11,11 +11,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ..engine import Completion
 from .answers import json_response
 from .requests import SamplingBody
 from .state import State
 from .stream import ClientGone, EventStream, unless_gone
-from .ticket import Chunk, Completion, Job, Ticket
+from .ticket import Chunk, Job, Ticket
 from .worker import Worker
 
 
@@ -75,6 +76,7 @@ class Answering:
             # What is wrong with the prompts is an HTTP status also where the answer is a stream.
             await unless_gone(receive, ticket, ticket.accepted())
             if self.body.stream:
+                ticket.limit = self.state.settings.max_backlog
                 return EventStream(ticket, self._noting(events(ticket)), self.state.settings)
             chunks = await unless_gone(receive, ticket, ticket.results())
         except ClientGone:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..chat.tools import Call, Reader
-from ..engine import LLM
+from ..engine import LLM, Completion
 from ..engine.choices import Choices
 from ..engine.conversation import ChatPrompt, with_stops
 from ..engine.generation import check_prompt
@@ -23,7 +23,7 @@ from .body import read_json
 from .formats import Shape, shape_of
 from .requests import ChatBody, invalid, read
 from .state import state_of
-from .ticket import Chunk, Completion, Job, Ticket
+from .ticket import Chunk, Job, Ticket
 
 _ALPHABET = string.ascii_letters + string.digits
 

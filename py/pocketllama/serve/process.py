@@ -6,9 +6,11 @@ import asyncio
 import faulthandler
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from ..engine import LLM, native, own
-from ..errors import OutOfMemory, PocketllamaError, UsageError
+from ..errors import OutOfMemory, UsageError
 from ..models import progress
 from .app import create_app
 from .settings import Settings
@@ -26,6 +28,7 @@ DEFAULT_PARALLEL = 4
 # After a signal: the answers under way have `drain_seconds`, then their ends are sent, then the process is gone.
 _LAST_WORDS_S = 0.5
 _CLOSE_S = 1.0
+_PARENT_S = 1.0  # how often to look whether the parent is still there
 
 
 def main(models: Sequence[str], settings: Settings, **loading: Any) -> int:
@@ -35,6 +38,7 @@ def main(models: Sequence[str], settings: Settings, **loading: Any) -> int:
     listener = _listen(settings.host, settings.port)  # before models are loaded: a port in use is said at once
     state = State(_load(models, settings.parallel, loading), settings)
     server = _Server(state)
+    _end_with_parent()
     print(_welcome(state, listener), file=sys.stderr, flush=True)
     try:
         asyncio.run(server.serve(sockets=[listener]))
@@ -83,8 +87,19 @@ class _Server(uvicorn.Server):
             self.force_exit = True  # asked twice
             self._state.cancel_all()
 
-    def capture_signals(self) -> Any:
-        return super().capture_signals()
+
+def _end_with_parent() -> None:
+    """Started by npx, the server ends with it, also where that is killed and cannot say so."""
+    if os.environ.get("POCKETLLAMA_LAUNCHER") != "npx" or os.name != "posix":
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="pocketllama-parent", daemon=True).start()
 
 
 def _timer(seconds: float, function: Any) -> None:
@@ -152,6 +167,3 @@ def _log_to_stderr() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("pocketllama").setLevel(logging.INFO)
-
-
-__all__ = ["PocketllamaError", "main"]

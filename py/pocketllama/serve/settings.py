@@ -28,6 +28,7 @@ class Settings:
     max_body: int = 8 << 20  # bytes of a request
     max_depth: int = 128  # of its JSON
     max_schema: int = 256 << 10  # bytes of the schemas in it
+    max_backlog: int = 4 << 20  # bytes of a stream that wait for its client
     max_connections: int = 512  # requests under way at once, waiting ones with them
     body_seconds: float = 30.0  # for a request to arrive in full
     stall_seconds: float = 60.0  # for a client to take what was sent to it

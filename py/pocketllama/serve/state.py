@@ -9,11 +9,11 @@ from typing import Any
 from starlette.requests import Request
 
 from .._version import __version__
-from ..engine import LLM
+from ..engine import LLM, Completion
 from ..errors import ModelNotFound
 from .metrics import Metrics
 from .settings import Settings
-from .ticket import Completion, Ticket
+from .ticket import Ticket
 from .worker import Worker
 
 

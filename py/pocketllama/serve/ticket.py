@@ -16,7 +16,10 @@ from typing import Any
 from ..engine.cancel import Cancel
 from ..engine.choices import Choices, TokenLogprobs
 from ..engine.options import Completion, Sampling
-from ..errors import Cancelled, PocketllamaError
+from ..errors import PocketllamaError
+from .answers import HttpError
+
+_PER_TOKEN = 100  # bytes that a token with its probability takes
 
 
 @dataclass
@@ -58,6 +61,8 @@ class Ticket:
         self._accepted.add_done_callback(lambda f: f.cancelled() or f.exception())  # need not be asked for
         self._lock = threading.Lock()
         self._pending: dict[int, Chunk] = {}
+        self._backlog = 0  # about how many bytes are pending
+        self.limit: int | None = None  # of that; of a stream, which is read as it comes
         self._error: PocketllamaError | None = None
         self._news = asyncio.Event()
 
@@ -72,12 +77,18 @@ class Ticket:
         if text and self.first_text is None:
             self.first_text = time.monotonic()
         with self._lock:
+            self._backlog += len(text)
             chunk = self._pending.setdefault(job.index, Chunk(job.index))
             chunk.text += text
             chunk.end = end
             if job.choices:
-                chunk.logprobs += job.choices.logprobs[job.told :]
-                job.told = len(job.choices.logprobs)
+                new = job.choices.logprobs[job.told :]
+                chunk.logprobs += new
+                job.told += len(new)
+                self._backlog += sum(_PER_TOKEN * (1 + len(noted.top)) for noted in new)
+            too_slow = self.limit is not None and self._backlog > self.limit
+        if too_slow:
+            self.fail(HttpError(503, "too_slow", "The client does not read what it has asked for."))
         self._call(self._news.set)
 
     def fail(self, error: PocketllamaError) -> None:
@@ -115,7 +126,7 @@ class Ticket:
             await self._news.wait()
             self._news.clear()
             with self._lock:
-                chunks, self._pending = list(self._pending.values()), {}
+                chunks, self._pending, self._backlog = list(self._pending.values()), {}, 0
                 error = self._error
             left -= sum(chunk.end is not None for chunk in chunks)
             if chunks:
@@ -133,6 +144,3 @@ class Ticket:
                 mine.logprobs += chunk.logprobs
                 mine.end = chunk.end
         return [whole[job.index] for job in self.jobs]
-
-
-__all__ = ["Cancelled", "Chunk", "Completion", "Job", "Ticket"]

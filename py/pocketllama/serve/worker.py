@@ -16,13 +16,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..engine import LLM
+from ..engine import LLM, Completion
 from ..engine.generation import check_prompt
 from ..engine.grammar import Grammars
 from ..errors import Busy, EngineError, PocketllamaError
 from .answers import ShuttingDown
 from .decoders import News, decoder_for
-from .ticket import Completion, Job, Ticket
+from .ticket import Job, Ticket
 
 log = logging.getLogger("pocketllama.serve")
 
@@ -174,23 +174,26 @@ class Worker:
         ticket, job = self._next(self._calls)
         assert job.call
         try:
-            ticket.put(job, "", job.call(self.llm, ticket.cancel))
+            value = job.call(self.llm, ticket.cancel)
         except Exception as e:
+            self._leave(ticket, 1)
             ticket.fail(_known(e))
-        self._leave(ticket, 1)
+        else:
+            self._leave(ticket, 1)
+            ticket.put(job, "", value)
 
     def _deliver(self, news: News) -> None:
         ticket, job = news.ticket, news.job
-        if news.error:
-            ticket.fail(news.error)
-        elif news.text or news.end:
-            ticket.put(job, news.text, news.end)
         if news.end and not news.error:
             self._on_end(ticket, news.end)
             if job.after:
                 job.after(self.llm, news.end)
         if news.error or news.end:
-            self._leave(ticket, 1)
+            self._leave(ticket, 1)  # before it is told: whoever has an answer finds the place free
+        if news.error:
+            ticket.fail(news.error)
+        elif news.text or news.end:
+            ticket.put(job, news.text, news.end)
 
     def _leave(self, ticket: Ticket, n: int) -> None:
         """So many of a request's jobs are over."""

@@ -1,0 +1,134 @@
+"""How the server begins and ends: ports, signals (R24), models that are not there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .server import PATIENCE, Server
+from .test_leaving import ENDLESS, asking, until
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it(start: Callable[..., Server], signum: int, code: int) -> None:
+    server = start()
+    assert server.complete(max_tokens=1)
+    assert server.stop(signum) == code or server.process.returncode == -signum
+
+
+def test_what_is_under_way_is_told(start: Callable[..., Server]) -> None:
+    server = start("--parallel", "1")
+    with (
+        asking(server, stream=True, n=128, **ENDLESS) as streaming,
+        asking(server, stream=True, **ENDLESS) as queued,
+        asking(server, **ENDLESS) as waiting,
+    ):
+        assert streaming.recv(100).startswith(b"HTTP/1.1 200")
+        until(lambda: server.metric("requests_running") + server.metric("requests_waiting") == 3)
+        server.stop()
+        end = rest(streaming)
+        assert b'"code":"shutting_down"' in end and b"data: [DONE]" in end
+        assert b'"code":"shutting_down"' in rest(queued)
+        refused = rest(waiting)
+        assert refused.startswith(b"HTTP/1.1 503") and b"retry-after" in refused.lower()
+
+
+def rest(connection: socket.socket) -> bytes:
+    data = b""
+    while chunk := connection.recv(1 << 16):
+        data += chunk
+    return data
+
+
+def run(settled: dict[str, str], *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pocketllama", "serve", *args]
+    environment = {**os.environ, **settled, **env}
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+
+
+def test_a_port_in_use(server: Server, settled: dict[str, str]) -> None:
+    done = run(settled, "--port", str(server.port))
+    assert done.returncode == 2 and "Cannot serve" in done.stderr and "--port" in done.stderr
+
+
+def test_what_cannot_be_served(settled: dict[str, str]) -> None:
+    open_to_all = run(settled, "--host", "0.0.0.0")
+    assert open_to_all.returncode == 2 and "API key" in open_to_all.stderr
+    missing = run(settled, "-m", "./nothing.gguf", "--port", "0")
+    assert missing.returncode == 3 and "nothing.gguf" in missing.stderr
+    assert run(settled, "--parallel", "0").returncode == 2
+    twice = run(settled, "-m", "tales", "-m", "tales", "--port", "0")
+    assert twice.returncode == 2 and "both be called" in twice.stderr
+
+
+def test_several_models(start: Callable[..., Server], tales: Any, tmp_path: Any) -> None:
+    copy = tmp_path / "other.gguf"
+    copy.write_bytes(tales.read_bytes())
+    server = start("-m", "tales", "-m", str(copy), "--ctx", "64")
+    assert [m["id"] for m in server.http.get("/v1/models").json()["data"]] == ["tales", "other"]
+    texts = {
+        server.complete(model=name, temperature=0, max_tokens=9)["choices"][0]["text"] for name in ("tales", "other")
+    }
+    assert len(texts) == 1
+    assert server.complete(model="other", max_tokens=1)["model"] == "other"
+
+
+def test_without_our_library_there_is_a_queue(start: Callable[..., Server]) -> None:
+    """On ctransformers' own library texts are written one after the other, each as if it were alone."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    server = start(POCKETLLAMA_LIB="avx2")
+    alone = [server.complete(seed=i, max_tokens=16)["choices"][0]["text"] for i in range(3)]
+    with ThreadPoolExecutor(6) as threads:
+        jobs = [threads.submit(server.complete, seed=i % 3, max_tokens=16) for i in range(6)]
+        embedded = threads.submit(server.post, "embeddings", {"input": "a king"})
+        assert [job.result()["choices"][0]["text"] for job in jobs] == alone * 2
+        assert embedded.result().status_code == 200
+    assert server.metric("slots") == 1
+    for wish in ({"logprobs": True}, {"response_format": {"type": "json_object"}}):
+        refused = server.post("chat/completions", {"messages": [{"role": "user", "content": "x"}], **wish})
+        assert refused.status_code == 400 and refused.json()["error"]["remedy"] == "pocketllama build"
+    with asking(server, stream=True, n=100, **ENDLESS) as connection:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    until(lambda: server.metric("requests_running") == 0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody is told that a parent has died")
+def test_it_ends_with_npx(settled: dict[str, str]) -> None:
+    """Whoever started it through npx and was killed leaves no server behind."""
+    program = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'pocketllama', 'serve', '--port', '0'],"
+        " stderr=subprocess.PIPE); print(p.pid, flush=True)\n"
+        "for line in p.stderr:\n    print(line.decode(), flush=True)"
+    )
+    environment = {**os.environ, **settled, "POCKETLLAMA_LAUNCHER": "npx"}
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout
+    child = int(parent.stdout.readline())
+    for line in parent.stdout:
+        if "listening" in line:
+            break
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    until(lambda: not alive(child))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie that nobody has waited for is gone too.
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
