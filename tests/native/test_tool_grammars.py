@@ -55,6 +55,10 @@ def test_what_a_grammar_lets_through(accepts: Callable[..., bool]) -> None:
     assert not accepts(other, *both, demanded=True)
     assert not accepts(HERMES.replace("1", '"1"'), *both, demanded=True)
     assert not accepts(HERMES.replace('{"a": 1}', "{}"), *both, demanded=True)
+    more = HERMES.replace('{"a": 1}', '{"a": 1, "b": 2}')
+    assert not accepts(more, *both, demanded=True)  # it has no such parameter
+    parameters = {**ADD["function"]["parameters"], "additionalProperties": True}  # type: ignore[dict-item]
+    assert accepts(more, {"function": {"name": "add", "parameters": parameters}}, demanded=True)
     # Free to speak; but what begins as a call is one.
     assert accepts("Well.", *both) and accepts("", *both) and accepts("a < b", *both)
     assert accepts(f"Well. {HERMES} So. {HERMES}", *both)

@@ -120,7 +120,9 @@ def grammar(
         before = _literal(f'{{"name": {name}, "{middle}": ')
         # What a schema says beyond what can be kept to is a hint to the model, unless it is said to be strict.
         guidance = {**(json_style or {}), "lenient": not function.get("strict")}
-        schema = {"type": "object", **(function.get("parameters") or {}), "x-guidance": guidance}
+        parameters = function.get("parameters") or {}
+        parameters = parameters if '"allOf"' in json.dumps(parameters) else _closed(parameters)
+        schema = {"type": "object", **parameters, "x-guidance": guidance}
         rules += [f'object_{i}: {before} args_{i} "}}"', f"args_{i}: %json {json.dumps(schema)}"]
     rules.append("object: " + " | ".join(f"object_{i}" for i in range(len(tools))))
     more = f"{{0,{MOST_CALLS - 1}}}"
@@ -151,6 +153,19 @@ def grammar(
         rules.append("text: TEXT")
         start = f"start: {calls} | text"
     return "\n".join(["%llguidance {}", start, *rules, ""])
+
+
+def _closed(schema: Any) -> Any:
+    """A function has the parameters that it has: objects that do not say whether they may have more properties than
+    they name have no more. Where schemas are joined (allOf), that would contradict the others."""
+    if isinstance(schema, list):
+        return [_closed(value) for value in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), Mapping):
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _escaped(character: str) -> str:

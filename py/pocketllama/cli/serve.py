@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..argv import Option, Verb
 from ..errors import EngineError
-from .common import CTX, DRAFT, LOADING, NAMES, THREADS
+from .common import CTX, DRAFT, LOADING, NAMES, TEMPLATE, THREADS
 
 
 def serve(
@@ -24,6 +24,7 @@ def serve(
     kv_type: str | None = None,
     no_mmap: bool = False,
     draft: str | None = None,
+    template: str | None = None,
 ) -> None:
     """Serve the OpenAI API and a chat page."""
     try:
@@ -45,7 +46,7 @@ def serve(
     )
     mmap = False if no_mmap else None
     loading = {"context_length": ctx, "threads": threads, "kv_type": kv_type, "mmap": mmap, "draft": draft}
-    raise SystemExit(process.main(models, settings, **loading))
+    raise SystemExit(process.main(models, settings, template, **loading))
 
 
 VERBS: dict[str, Verb] = {
@@ -61,6 +62,7 @@ VERBS: dict[str, Verb] = {
             Option("queue", ("--queue",), int, "how many requests may wait for that; more are refused (64)", "N"),
             Option("allow_hosts", ("--allow-host",), list, "another name that the server is called by", "NAME"),
             Option("cors", ("--cors",), list, "let pages of this origin call the server", "ORIGIN"),
+            TEMPLATE,
             CTX,
             THREADS,
             *LOADING,

@@ -22,6 +22,7 @@ from .chat import chat
 from .completions import completions
 from .embeddings import embeddings
 from .guard import Guard
+from .openapi import document
 from .state import State, state_of
 
 log = logging.getLogger("pocketllama.serve")
@@ -51,6 +52,10 @@ async def metrics(request: Request) -> Response:
     return Response(state_of(request).metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+async def openapi(request: Request) -> Response:
+    return json_response(document())
+
+
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/models", models),
     ("GET", "/v1/models/{model:path}", model),
@@ -58,6 +63,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/chat/completions", chat),
     ("POST", "/v1/embeddings", embeddings),
     ("GET", "/health", health),
+    ("GET", "/openapi.json", openapi),
     ("GET", "/metrics", metrics),
 )
 

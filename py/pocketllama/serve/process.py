@@ -17,6 +17,7 @@ from typing import Any
 
 import uvicorn
 
+from ..chat import Facts, choose
 from ..engine import LLM, native, own
 from ..errors import OutOfMemory, UsageError
 from ..models import progress
@@ -31,12 +32,17 @@ _CLOSE_S = 1.0
 _PARENT_S = 1.0  # how often to look whether the parent is still there
 
 
-def main(models: Sequence[str], settings: Settings, **loading: Any) -> int:
-    """Serve until a signal comes; 128 + its number is the exit code. `loading` is given to each model's loading."""
+def main(models: Sequence[str], settings: Settings, template: str | None = None, **loading: Any) -> int:
+    """Serve until a signal comes; 128 + its number is the exit code. `template` is the chat template of all models,
+    `loading` is given to each one's loading."""
     faulthandler.enable(sys.stderr)  # if native code dies, say where
     _log_to_stderr()
+    if template:
+        choose(Facts(), template)  # said now, if there is none
     listener = _listen(settings.host, settings.port)  # before models are loaded: a port in use is said at once
     state = State(_load(models, settings.parallel, loading), settings)
+    for worker in state.workers.values():
+        worker.llm.chat_template = template
     server = _Server(state)
     _end_with_parent()
     print(_welcome(state, listener), file=sys.stderr, flush=True)

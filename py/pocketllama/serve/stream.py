@@ -89,8 +89,16 @@ class EventStream(Response):
         await self._send(send, {"type": "http.response.body", "body": data, "more_body": more})
 
     async def _send(self, send: Callable[[Message], Awaitable[None]], message: Message) -> None:
-        # Returns at once as long as the connection's buffer has room, else when the client has read some of it.
-        await asyncio.wait_for(send(message), self._settings.stall_seconds)
+        # Returns at once as long as the connection's buffer has room, else when the client has read some of it. Not by
+        # wait_for, which before Python 3.12 forgets a cancellation that comes as the sending ends.
+        sending = asyncio.ensure_future(send(message))
+        try:
+            await asyncio.wait({sending}, timeout=self._settings.stall_seconds)
+            if not sending.done():
+                raise asyncio.TimeoutError
+            sending.result()
+        finally:
+            sending.cancel()
 
 
 async def anext_of(events: AsyncIterator[T]) -> T | None:

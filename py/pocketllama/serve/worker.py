@@ -19,7 +19,7 @@ from typing import Any
 from ..engine import LLM, Completion
 from ..engine.generation import check_prompt
 from ..engine.grammar import Grammars
-from ..errors import Busy, EngineError, PocketllamaError
+from ..errors import Busy, Cancelled, EngineError, PocketllamaError
 from .answers import ShuttingDown
 from .decoders import News, decoder_for
 from .ticket import Job, Ticket
@@ -152,6 +152,7 @@ class Worker:
             for ticket, jobs in [entry for entry in waiting if entry[0].cancel()]:
                 waiting.remove((ticket, jobs))
                 self._leave(ticket, len(jobs))
+                ticket.fail(Cancelled("The request was given up."))
 
     def _next(self, waiting: list[tuple[Ticket, deque[Job]]]) -> tuple[Ticket, Job]:
         entry = min(waiting, key=lambda entry: entry[0].started)  # the first of equals

@@ -126,6 +126,14 @@ def test_models(server: Server) -> None:
     assert server.post("completions", {"prompt": "x", "model": "hf:a/b"}).status_code == 404  # and nothing is fetched
 
 
+def test_the_description(server: Server) -> None:
+    document = server.http.get("/openapi.json").json()
+    assert set(document["paths"]) >= {"/v1/models", "/v1/completions", "/v1/chat/completions", "/v1/embeddings"}
+    chat = document["components"]["schemas"]["ChatBody"]
+    assert chat["additionalProperties"] is False and "messages" in chat["required"]
+    assert {"seed", "n", "stop", "tools", "response_format", "logit_bias"} <= set(chat["properties"])
+
+
 def test_health_and_metrics(server: Server) -> None:
     assert server.http.get("/health").json()["status"] == "ok"
     before = server.metric("completion_tokens_total")

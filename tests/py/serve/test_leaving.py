@@ -56,6 +56,8 @@ def test_who_leaves_frees_the_place(narrow: Server) -> None:
         assert narrow.metric("completion_tokens_total") - before < 100 * 500
         assert narrow.complete(max_tokens=30, seed=1)["choices"][0]["text"] == expected
     assert narrow.logged("left by the client")
+    narrow.stop()
+    assert not any("running task" in line for line in narrow.lines)  # nothing of them is left
 
 
 def test_who_leaves_the_queue_is_forgotten(narrow: Server) -> None:
