@@ -64,7 +64,6 @@ def test_what_cannot_be_served(settled: dict[str, str]) -> None:
     assert open_to_all.returncode == 2 and "API key" in open_to_all.stderr
     missing = run(settled, "-m", "./nothing.gguf", "--port", "0")
     assert missing.returncode == 3 and "nothing.gguf" in missing.stderr
-    assert run(settled, "--parallel", "0").returncode == 2
     twice = run(settled, "-m", "tales", "-m", "tales", "--port", "0")
     assert twice.returncode == 2 and "both be called" in twice.stderr
 
