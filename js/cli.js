@@ -51,9 +51,10 @@ async function dispatch(verb, args) {
   const engine = !WITHOUT_ENGINE.includes(verb) && !asksForHelp(args);
   if (verb === "setup" || verb === "doctor" || verb === "test") return (await import("./verbs.js"))[verb](args.slice(1));
   if (verb === "build" && engine) return (await import("./verbs.js")).build(args);
-  let environment = NEEDS[verb] || (engine && engineIsDue(process.env, { offline: isOffline() })) ? null : findEnvironment();
+  const layers = asksForHelp(args) ? undefined : NEEDS[verb];
+  let environment = layers || (engine && engineIsDue(process.env, { offline: isOffline() })) ? null : findEnvironment();
   if (!environment && isAboutItself(args)) return (await import("./verbs.js")).about(args);
-  environment ??= await makeReady({ layers: NEEDS[verb], engine });
+  environment ??= await makeReady({ layers, engine });
   if (environment.record.package !== pythonEnv().PYTHONPATH) (await import("./bootstrap.js")).refresh(environment, process.env);
   return handOver(environment, "pocketllama", args);
 }

@@ -132,6 +132,8 @@ class ToolCall(Body):
 
 
 class Message(Body):
+    model_config = ConfigDict(extra="allow", strict=True)  # a template may look at other members: reasoning_content, …
+
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     name: str | None = None
