@@ -5,7 +5,13 @@ import { once } from "node:events";
 import test from "node:test";
 
 import { Api, ApiError } from "../../py/pocketllama/serve/static/api.js";
-import { Conversation, fromExport, toExport, toRequest } from "../../py/pocketllama/serve/static/conversation.js";
+import {
+  Conversation,
+  fromExport,
+  toExport,
+  toRequest,
+  toText,
+} from "../../py/pocketllama/serve/static/conversation.js";
 import { describe } from "../../py/pocketllama/serve/static/failures.js";
 import {
   accept,
@@ -62,13 +68,22 @@ test("what is sent is the branch, without answers that said nothing", () => {
   const q = c.add({ role: "user", content: "a", parent: null });
   const failed = c.add({ role: "assistant", parent: q.id });
   c.add({ role: "user", content: "b", parent: failed.id });
-  const asked = [
-    { role: "user", content: "a" },
-    { role: "user", content: "b" },
-  ];
+  // What stands on both sides of it is one message: templates refuse two of one role side by side.
+  const asked = [{ role: "user", content: "a\n\nb" }];
   assert.deepEqual(toRequest(c.path()), asked);
   assert.deepEqual(toRequest(c.path(), " \n"), asked);
   assert.deepEqual(toRequest(c.path(), "Be brief."), [{ role: "system", content: "Be brief." }, ...asked]);
+});
+
+test("a text that is continued: the model's words follow as they come, the reader's begin anew or go on", () => {
+  const message = (content, i) => ({ content, role: i % 2 ? "assistant" : "user", id: "", parent: null, created: 0 });
+  const text = (...contents) => toText(contents.map(message));
+  assert.equal(text("Once", " upon a time."), "Once upon a time.");
+  assert.equal(text("Once", " upon a time.", "The end"), "Once upon a time.\n\nThe end");
+  assert.equal(text("Once", " upon a", "time"), "Once upon a time");
+  assert.equal(text("Once", " upon a ", "time", ""), "Once upon a time");
+  assert.equal(text("Once", " upon.", "\ttime"), "Once upon.\ttime");
+  assert.equal(text("A", "", "B"), "A B");
 });
 
 test("an export comes back whole", () => {
@@ -213,7 +228,10 @@ async function serving(answer, ask) {
 }
 const collect = async (api, request = {}, signal = undefined) => {
   const parts = [];
-  for await (const part of api.answer({ model: { id: "m", completes: false }, messages: [], ...request }, signal))
+  for await (const part of api.answer(
+    { model: { id: "m", completes: false }, asked: { messages: [] }, ...request },
+    signal,
+  ))
     parts.push(part);
   return parts;
 };
@@ -246,17 +264,14 @@ test("an answer in parts, from both endpoints", async () => {
     "[DONE]",
   );
   const parts = await serving(listen(chat), (api) =>
-    collect(api, { options: { top_k: 1 }, messages: [{ role: "user", content: "a" }] }),
+    collect(api, { options: { top_k: 1 }, asked: { messages: [{ role: "user", content: "a" }] } }),
   );
   const usage = { prompt: 3, completion: 4 };
   assert.deepEqual(parts, [{}, { thought: "hm" }, { text: "é" }, { end: "length" }, { usage, rate: 5.5 }]);
   const plain = stream({ choices: [{ text: "b", finish_reason: "stop" }] });
   const request = {
     model: { id: "m", completes: true },
-    messages: [
-      { role: "user", content: "a" },
-      { role: "assistant", content: "b" },
-    ],
+    asked: { prompt: "ab" },
   };
   assert.deepEqual(await serving(listen(plain), (api) => collect(api, request)), [{ text: "b", end: "stop" }]);
   const common = { model: "m", stream: true, stream_options: { include_usage: true } };
@@ -358,7 +373,7 @@ test("a signal ends the request at the server, before and in the answer", async 
     };
     await serving(answer, async (api) => {
       const asking = (async () => {
-        for await (const part of api.answer({ model: { id: "m" }, messages: [] }, controller.signal))
+        for await (const part of api.answer({ model: { id: "m" }, asked: { messages: [] } }, controller.signal))
           if (part.text) controller.abort();
       })();
       await assert.rejects(asking, { name: "AbortError" });

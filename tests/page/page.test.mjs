@@ -119,8 +119,8 @@ test("an answer is stopped by the button and by Escape, and the server hears of 
   // What an answer that was stopped at once said, nothing, is not sent.
   await said(page, "Go on");
   assert.deepEqual(
-    server.asked[3].messages.map(({ role }) => role).join(" "),
-    "user assistant user assistant user user",
+    server.asked[3].messages.map(({ role, content }) => `${role}: ${content}`),
+    ["user: A story", "assistant: Once upon", "user: A story", "assistant: Once upon", "user: A story\n\nGo on"],
   );
 });
 
@@ -307,11 +307,21 @@ test("a model that only continues gets the text, and a page that says so", async
   assert.match(await page.innerText("#welcome"), /continues a text/);
   await page.click("#welcome li:first-child button");
   assert.match(await page.inputValue("#prompt"), /^Once upon a time/);
+  server.next(say(" there was a fox", { end: "length" }));
   await said(page, "Once upon a time");
-  await said(page, " The end");
+  assert.equal(await page.isVisible("text=longest length"), false);
+  server.next(say(" who sang."));
+  await page.click("text=Go on");
+  await answered(page);
+  assert.equal(await page.isVisible("text=Go on"), false);
+  await said(page, "It was loved");
   assert.deepEqual(
     server.asked.map(({ prompt }) => prompt),
-    ["Once upon a time", "Once upon a time there was a fox. The end"],
+    [
+      "Once upon a time",
+      "Once upon a time there was a fox",
+      "Once upon a time there was a fox who sang.\n\nIt was loved",
+    ],
   );
 });
 
@@ -443,7 +453,7 @@ test("conversations: a new one, another, renamed, deleted and back", async () =>
   await page.waitForSelector("article");
   assert.equal(await page.innerText("h1"), "A <b>name</b>");
   await page.goto(first);
-  assert.equal((await texts(page))[0], "The first");
+  await page.waitForFunction(() => document.querySelector("article .body")?.textContent === "The first");
 });
 
 test("conversations leave as JSON, and come back", async () => {

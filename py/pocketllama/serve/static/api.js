@@ -59,20 +59,19 @@ export class Api {
 
   /**
    * An answer, piece by piece. Leaving the loop or aborting the signal ends the request, and the server stops.
-   * @param {{ model: Model, messages: Messages, options?: object }} request
+   * @param {{ model: Model, asked: { messages: Messages } | { prompt: string }, options?: object }} request
    * @param {AbortSignal} [signal]
    * @returns {AsyncGenerator<Part, void, void>}
    * @throws {ApiError} or an AbortError
    */
-  async *answer({ model, messages, options }, signal) {
-    const what = model.completes ? { prompt: messages.map(({ content }) => content).join("") } : { messages };
+  async *answer({ model, asked, options }, signal) {
     const response = await this.#fetch(model.completes ? "v1/completions" : "v1/chat/completions", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
         ...options,
         model: model.id,
-        ...what,
+        ...asked,
         stream: true,
         stream_options: { include_usage: true },
       }),

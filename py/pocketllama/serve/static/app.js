@@ -57,7 +57,8 @@ class Page {
     retry: (message) => this.answer(message.parent),
     edit: (message, content) => this.say(content, message.parent),
     choose: (id) => this.choose(id),
-    openSettings: () => this.dialog.open(),
+    continues: () => this.chosen?.completes ?? false,
+    goOn: (message) => this.answer(message.id),
     drawn: () => this.follower.grown(),
   });
   composer = new Composer(

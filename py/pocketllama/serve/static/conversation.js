@@ -141,16 +141,36 @@ export class Conversation {
 }
 
 /**
- * What the API is sent for a conversation up to a message.
+ * What the API is sent for a conversation up to a message. An answer that failed at once said nothing; what stands on
+ * both sides of it becomes one message, because the templates of many models take none but alternating roles.
  * @param {Message[]} path
  * @param {string} [system]
  * @returns {{ role: "system" | Role, content: string }[]}
  */
 export function toRequest(path, system = "") {
-  const said = path
-    .filter(({ role, content }) => role === "user" || content !== "") // an answer that failed at once said nothing
-    .map(({ role, content }) => ({ role, content }));
-  return system.trim() ? [{ role: "system", content: system }, ...said] : said;
+  /** @type {ReturnType<typeof toRequest>} */
+  const said = system.trim() ? [{ role: "system", content: system }] : [];
+  for (const { role, content } of path) {
+    const last = said[said.length - 1];
+    if (last?.role === role) last.content += `\n\n${content}`;
+    else if (role === "user" || content !== "") said.push({ role, content });
+  }
+  return said;
+}
+
+/**
+ * The one text that a conversation with a model is which only continues texts. The model's words follow as they
+ * come; the reader's begin a paragraph, or go on with a sentence.
+ * @param {Message[]} path
+ */
+export function toText(path) {
+  let text = "";
+  for (const { role, content } of path) {
+    const seam = role === "user" && text !== "" && !/\s$/.test(text) && !/^\s/.test(content);
+    if (seam) text += /[.!?…:"'’”»]$/.test(text) ? "\n\n" : " ";
+    text += content;
+  }
+  return text;
 }
 
 /**

@@ -1,7 +1,7 @@
 // One answer under way: from the request to its last token, through a busy server, a stop or a failure.
 
 import { ApiError } from "./api.js";
-import { toRequest } from "./conversation.js";
+import { toRequest, toText } from "./conversation.js";
 import { describe } from "./failures.js";
 import { toRequest as optionsOf } from "./settings.js";
 
@@ -38,11 +38,8 @@ export class Generation {
     this.listener = listener;
     const path = conversation.path().slice(0, -1);
     // A text that is continued has no instructions: they would become part of it.
-    this.request = {
-      model,
-      messages: toRequest(path, model.completes ? "" : settings.system),
-      options: optionsOf(settings),
-    };
+    const asked = model.completes ? { prompt: toText(path) } : { messages: toRequest(path, settings.system) };
+    this.request = { model, asked, options: optionsOf(settings) };
   }
 
   stop() {

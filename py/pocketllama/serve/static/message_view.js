@@ -11,7 +11,8 @@ import { reveal } from "./visible.js";
  *   retry: (message: Message) => void,
  *   edit: (message: Message, content: string) => void,
  *   choose: (id: string) => void,
- *   openSettings: () => void,
+ *   continues: () => boolean,
+ *   goOn: (message: Message) => void,
  *   drawn: () => void,
  * }} Actions
  */
@@ -116,8 +117,12 @@ export class MessageView {
       ];
     }
     if (end === "stopped") return [h("p", { class: "note" }, "You stopped this answer.")];
-    if (end === "length")
-      return [h("p", { class: "note" }, "The answer reached its longest length. The settings have the limit.")];
+    if (end === "length") {
+      const { continues, goOn } = this.actions;
+      const words = "The answer reached its longest length. The settings have the limit.";
+      if (!continues()) return [h("p", { class: "note" }, words)];
+      return [h("button", { type: "button", class: "quiet go-on", click: () => goOn(this.message) }, "Go on")];
+    }
     if (!end) return [h("p", { class: "note" }, "The page was closed before this answer was complete.")];
     return content || thought ? [] : [h("p", { class: "note" }, "The model had nothing to say.")];
   }

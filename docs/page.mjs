@@ -1,0 +1,37 @@
+// Makes docs/page.png: the page on the server that runs at the given address, with `tales`.
+//   pocketllama serve & npm ci && node docs/page.mjs http://127.0.0.1:8080/
+
+import { fileURLToPath } from "node:url";
+import { launch, visit } from "../tests/page/browser.mjs";
+
+const STORIES = [
+  "One day, Lily found a shiny key in the garden.",
+  "Once upon a time, there was a little fox who",
+  "The end of the day was near, and the king",
+];
+
+const browser = await launch();
+const { page } = await visit(browser, process.argv[2], { viewport: { width: 1180, height: 720 } });
+page.setDefaultTimeout(120_000);
+await page.waitForSelector("#welcome:not([hidden])");
+await page.click("#open-settings");
+await page.fill("#s-seed", process.argv[3] ?? "11");
+await page.fill("#s-temperature", "0.6");
+await page.fill("#s-max_tokens", "110");
+await page.keyboard.press("Escape");
+for (const story of STORIES) {
+  await page.click("#new-chat");
+  await page.waitForSelector("#welcome:not([hidden])");
+  await page.fill("#prompt", story);
+  await page.press("#prompt", "Enter");
+  await page.waitForSelector(".figures");
+}
+await page.click("#conversations li:nth-child(2) a");
+await page.waitForFunction(() => document.title.startsWith("Once upon"));
+await page.fill("#prompt", "\n\nThe next morning, the fox");
+await page.press("#prompt", "Enter");
+await page.waitForFunction(() => document.querySelectorAll(".figures").length === 2);
+await page.waitForTimeout(300);
+await page.mouse.move(0, 0);
+await page.screenshot({ path: fileURLToPath(new URL("page.png", import.meta.url)) });
+await browser.close();
