@@ -28,7 +28,7 @@ test("the elements of Markdown", () => {
     ["- a\n- b\n  1. c", "ul(li(a)li(bol(li(c))))"],
     ["3. a", "ol[start=3](li(a))"],
     ["- a\n\n- b", "ul(li(p(a))li(p(b)))"],
-    ["> a\n> b", "blockquote(p(a\nb))"],
+    ["> a\n> b", "blockquote(p(abr()b))"],
     ["a  \nb", "p(abr()b)"],
     ["---", "hr()"],
     ["```c++\nint x;\n```", "code:c++<int x;\n>"],

@@ -149,8 +149,7 @@ function single(token) {
   switch (token.type) {
     case "inline":
       return tree(token.children ?? []);
-    case "softbreak":
-      return ["\n"];
+    case "softbreak": // models break lines where they mean it: in verse, in addresses
     case "hardbreak":
       return [{ tag: "br", children: [] }];
     case "hr":
