@@ -38,7 +38,9 @@ Engine::Engine(const std::string& path, const EngineOptions& options) {
   model_ = Model::load(path, options.use_mmap);
   const Config& c = model_->config;
   architecture_ = c.architecture;
-  tokenizer_ = std::make_unique<Tokenizer>(read_vocab(model_->file));
+  VocabData vocabulary = read_vocab(model_->file);
+  vocabulary.fill_up(static_cast<size_t>(c.n_vocab));
+  tokenizer_ = std::make_unique<Tokenizer>(vocabulary);
   const int64_t n_ctx = options.context_length > 0 ? options.context_length : default_context(c);
   if (model_->weights.position_embd && n_ctx > c.n_ctx_train) {
     fail(ErrorKind::kUsage, "this model knows %lld positions, a context of %lld is not possible",

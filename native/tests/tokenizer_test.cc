@@ -303,6 +303,27 @@ void test_unigram() {
   CHECK_THROWS(ErrorKind::kInvalidModel, Tokenizer(data));
 }
 
+void test_more_ids_than_texts() {
+  VocabData data = small_bpe();
+  const size_t n = data.tokens.size();
+  const auto ids = Tokenizer(data).encode("abc", true, true);
+  data.fill_up(n - 1);
+  CHECK_EQ(data.tokens.size(), n);
+  data.fill_up(n + 3);
+  const Tokenizer more(data);
+  CHECK(more.encode("abc", true, true) == ids);
+  CHECK_EQ(more.piece(static_cast<int32_t>(n) + 2, true), "");
+  CHECK_THROWS(ErrorKind::kUsage, more.piece(static_cast<int32_t>(n) + 3, true));
+  VocabData none;
+  none.model = "no_vocab";
+  CHECK_THROWS(ErrorKind::kInvalidModel, Tokenizer(none));
+  none.fill_up(10);
+  const Tokenizer numbers(none);
+  CHECK_IDS(numbers.encode("", true, true), {});
+  CHECK_THROWS(ErrorKind::kUnsupported, numbers.encode("a", false, false));
+  CHECK_EQ(numbers.decode(std::vector<int32_t>{3, 9}, true), "");
+}
+
 void test_damaged() {
   const auto refused = [](ErrorKind kind, VocabData data, auto change) {
     change(data);
@@ -485,6 +506,7 @@ int main() {
   test_special_names();
   test_wpm();
   test_unigram();
+  test_more_ids_than_texts();
   test_damaged();
   test_random_damage();
   test_pretokenizers();

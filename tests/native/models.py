@@ -104,11 +104,17 @@ class Case:
 Packed = tuple[GGMLType, tuple[int, ...], bytes]
 
 
-def write(path: Path, arch: str, metadata: Mapping[str, Any], tensors: Mapping[str, F32 | Packed]) -> Path:
-    """A GGUF file with these keys and tensors, and a vocabulary that nobody reads."""
+def write(
+    path: Path,
+    arch: str,
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, F32 | Packed],
+    vocab: Mapping[str, Any] | None = None,
+) -> Path:
+    """A GGUF file with these keys and tensors; where nothing else is given, with a vocabulary that nobody reads."""
     keys: dict[str, Any] = {"general.architecture": (ValueType.STRING, arch)}
     keys |= {f"{arch}.{key}": (kind_of(value), value) for key, value in metadata.items()}
-    keys |= vocabulary()
+    keys |= vocabulary() if vocab is None else vocab
     packed = {
         name: (GGMLType.F32, t.shape, np.ascontiguousarray(t, np.float32).tobytes()) if isinstance(t, np.ndarray) else t
         for name, t in tensors.items()

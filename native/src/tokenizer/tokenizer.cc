@@ -22,19 +22,29 @@ VocabKind kind_of(const VocabData& data) {
   if (data.model == "bert") return VocabKind::kWpm;
   if (data.model == "t5") return VocabKind::kUnigram;
   if (data.model == "gemma4") return VocabKind::kUtf8Bpe;
+  if (data.model == "no_vocab") return VocabKind::kNone;
   if (data.model == "gpt2") {
     const std::string pre = data.pre.empty() ? "default" : data.pre;
     return Pretokenizer::traits(pre).bytes ? VocabKind::kBpe : VocabKind::kUtf8Bpe;
   }
-  fail(ErrorKind::kUnsupported, "the tokenizer '%.100s' is not known; known are: llama gpt2 bert t5 gemma4",
+  fail(ErrorKind::kUnsupported, "the tokenizer '%.100s' is not known; known are: llama gpt2 bert t5 gemma4 no_vocab",
        data.model.c_str());
 }
+
+class NoModel : public TokenModel {
+ public:
+  void encode(std::string_view, bool, std::vector<int32_t>&) const override {
+    fail(ErrorKind::kUnsupported, "this model's file has no vocabulary (tokenizer.ggml.model is \"no_vocab\"): it takes "
+         "and gives token ids, and no text");
+  }
+};
 
 std::unique_ptr<TokenModel> make_model(const VocabData& data, const Vocab& vocab) {
   switch (vocab.kind()) {
     case VocabKind::kSpm: return make_spm(data, vocab);
     case VocabKind::kWpm: return make_wpm(data, vocab);
     case VocabKind::kUnigram: return make_unigram(data, vocab);
+    case VocabKind::kNone: return std::make_unique<NoModel>();
     default: return make_bpe(data, vocab);
   }
 }

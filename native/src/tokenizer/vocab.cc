@@ -119,11 +119,10 @@ bool bytes_of_letters(std::string_view text, std::string& out) {
 }
 
 Vocab::Vocab(const VocabData& data, VocabKind kind) : kind_(kind) {
-  constexpr size_t kMaxTokens = size_t{1} << 24;
   const size_t n = data.tokens.size();
   if (n == 0) fail(ErrorKind::kInvalidModel, "the vocabulary has no tokens");
-  if (n > kMaxTokens)
-    fail(ErrorKind::kInvalidModel, "the vocabulary has %zu tokens, at most %zu were expected", n, kMaxTokens);
+  if (n > kMostTokens)
+    fail(ErrorKind::kInvalidModel, "the vocabulary has %zu tokens, at most %zu were expected", n, kMostTokens);
   if (!data.scores.empty() && data.scores.size() != n) {
     fail(ErrorKind::kInvalidModel, "the vocabulary has %zu tokens and %zu scores", n, data.scores.size());
   }

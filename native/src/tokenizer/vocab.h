@@ -18,6 +18,7 @@ enum class VocabKind {
   kUtf8Bpe,  // merges by rank, on UTF-8; spaces are U+2581
   kWpm,      // "bert": the longest prefix of a word
   kUnigram,  // "t5": the most probable sequence; spaces are U+2581
+  kNone,     // "no_vocab": ids without texts
 };
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581

@@ -1,5 +1,7 @@
 #include "vocab_data.h"
 
+#include <algorithm>
+
 #include "../gguf.h"
 
 namespace pl {
@@ -23,14 +25,26 @@ std::optional<int32_t> token_id(const Gguf& file, const std::string& name) {
 
 }  // namespace
 
+void VocabData::fill_up(size_t n) {
+  if (n <= tokens.size()) return;
+  tokens.resize(std::min(n, kMostTokens));
+  if (!scores.empty()) scores.resize(tokens.size());
+  if (!types.empty()) types.resize(tokens.size(), static_cast<int32_t>(TokenType::kUnused));
+}
+
 VocabData read_vocab(const Gguf& file) {
   const auto flag = [&](const char* name) { return file.boolean(std::string("tokenizer.ggml.") + name); };
   VocabData data;
   data.architecture = file.str("general.architecture").value_or("");
   data.model = file.require_str("tokenizer.ggml.model");
   data.pre = file.str("tokenizer.ggml.pre").value_or("");
-  const auto tokens = file.require_strings("tokenizer.ggml.tokens");
-  data.tokens.assign(tokens.begin(), tokens.end());
+  if (data.model == "none") data.model = "no_vocab";
+  if (data.model == "no_vocab") {
+    data.fill_up(file.u64(data.architecture + ".vocab_size").value_or(0));
+  } else {
+    const auto tokens = file.require_strings("tokenizer.ggml.tokens");
+    data.tokens.assign(tokens.begin(), tokens.end());
+  }
   data.scores = file.f32s("tokenizer.ggml.scores").value_or(std::vector<float>());
   data.types = file.i32s("tokenizer.ggml.token_type").value_or(std::vector<int32_t>());
   data.merges = strings(file, "tokenizer.ggml.merges");
