@@ -43,7 +43,7 @@ def wrong_names(case: Case) -> Iterator[str]:
     yield from (f"the key {key}" for key in case.metadata if f"{case.arch}.{key}" not in keys)
     if case.arch in WITHOUT_CONVERTER:
         return
-    tensors = known_tensors(arch, case.n_layers)
+    tensors = known_tensors(arch, case.metadata["block_count"])
     for name in case.tensors():
         if name.rpartition(".")[0] not in tensors and not OTHER_EXPERTS.fullmatch(name):
             yield f"the tensor {name}"
