@@ -105,6 +105,7 @@ class Package:
             "base": [tiny],
             "convert": [extra, tiny],
             "node": [tiny],
+            "serve": [tiny],
             "test": [extra, pytest_, tiny],
         }.items():
             (self.root / "py" / "locks" / f"{layer}.txt").write_text("".join(lines))
