@@ -22,7 +22,8 @@ FLOORS: list[set[str]] = [
     {"gguf", "argv", "node"},
     {"models", "convert", "chat"},
     {"engine"},
-    {"rpc", "client", "doctor", "bench", "terminal", "serve"},
+    {"rpc", "client", "doctor", "bench", "terminal", "serve", "quantize"},
+    {"cost"},
     {"cli"},
     {"__main__", ""},
 ]

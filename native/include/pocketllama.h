@@ -178,6 +178,27 @@ PL_API int32_t pl_sampler_allow(pl_llm* llm, pl_sampler* sampler, const uint32_t
 /* A token after `history`, from the i-th row of the kept logits (-1: the last). */
 PL_API int32_t pl_sample(pl_llm* llm, pl_sampler* sampler, int64_t row, const int32_t* history, int64_t n);
 
+/* ---- quantizing ------------------------------------------------------------------------------------------------- */
+
+/* A matrix from one type into another; types are GGUF's numbers. Set size, and what is wanted. */
+typedef struct pl_requantization {
+  uint32_t size;             /* sizeof(pl_requantization) */
+  int32_t from, to;          /* F32, F16, BF16 and all quantized types; the same but IQ1, IQ2, IQ3, MXFP4 */
+  int32_t threads;           /* 1 to 1024 */
+  int64_t rows, cols;        /* rows are whole blocks of both types */
+  const void* src;           /* (rows, cols), exactly src_bytes */
+  int64_t src_bytes;
+  void* dst;                 /* (rows, cols), exactly dst_bytes */
+  int64_t dst_bytes;
+  const float* importance;   /* (cols): how much each column's squared errors count */
+  int64_t n_importance;      /* cols, or 0 for none: then Q4_0 to Q8_0 are rounded as their definition has it */
+  const int32_t* abort;      /* may be NULL; when *abort becomes non-zero, the call returns PL_CANCELLED soon */
+} pl_requantization;
+
+/* The result depends on nothing but the numbers and the importance: neither on threads nor on the instruction set.
+ * PL_INVALID_MODEL for NaN, infinity, and numbers too large for the type. PL_OK or an error. */
+PL_API int32_t pl_requantize(const pl_requantization* work);
+
 /* ---- the ABI of ctransformers 0.2.27 ---------------------------------------------------------------------------- */
 
 typedef struct ctransformers_config {

@@ -1,4 +1,4 @@
-// The only extern "C". Every call finds its engine in a registry, takes its lock, and turns what is thrown into a number
+// The C interfaces; abi_quantize.cc has the rest of ours. Every call finds its engine in a registry, takes its lock, and turns what is thrown into a number
 // and words. Nothing is trusted: pointers may be null, handles stale, counts negative.
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "../include/pocketllama.h"
+#include "abi.h"
 #include "architectures.h"
 #include "engine.h"
 #include "error.h"
@@ -22,10 +23,17 @@
 namespace {
 
 using pl::Engine;
+using pl::engines;
 using pl::ErrorKind;
 using pl::fail;
+using pl::failed_count;
+using pl::failed_int;
 using pl::guarded;
+using pl::known_part;
 using pl::last_error;
+using pl::Locked;
+using pl::need;
+using pl::need_input;
 using pl::Registry;
 
 thread_local std::string text_buffer;  // what a function that returns a const char* points into
@@ -36,23 +44,11 @@ struct LockedSampler {
   pl::Sampler sampler;
 };
 
-// Never destroyed: other threads may still call while the process ends.
-Registry<Engine>& engines() {
-  static auto* const registry = new Registry<Engine>;
-  return *registry;
-}
+// Never destroyed, like engines().
 Registry<LockedSampler>& samplers() {
   static auto* const registry = new Registry<LockedSampler>;
   return *registry;
 }
-
-// An engine, locked for one call.
-struct Locked {
-  explicit Locked(const pl_llm* llm) : engine(engines().find(llm, "model")), lock(engine->mutex) {}
-  Engine* operator->() const { return engine.get(); }
-  std::shared_ptr<Engine> engine;
-  std::lock_guard<std::mutex> lock;
-};
 
 // A row of the logits that the last evaluation kept; -1 is the last of them.
 std::span<const float> kept_row(const Locked& engine, int64_t row) {
@@ -65,22 +61,6 @@ std::span<const float> kept_row(const Locked& engine, int64_t row) {
   return engine->logits().subspan(static_cast<size_t>(row < 0 ? rows - 1 : row) * width, width);
 }
 
-void need(const void* pointer, int64_t n, const char* name) {
-  if (n < 0) fail(ErrorKind::kUsage, "the length of %s is negative (%lld)", name, static_cast<long long>(n));
-  if (n > 0 && !pointer) fail(ErrorKind::kUsage, "%s is NULL", name);
-}
-
-// An input that is read: no caller has an array of this length, and a wrong one is not followed out of memory.
-constexpr int64_t kLongestInput = int64_t{1} << 30;
-
-void need_input(const void* pointer, int64_t n, const char* name) {
-  need(pointer, n, name);
-  if (n > kLongestInput) {
-    fail(ErrorKind::kUsage, "the length of %s is %lld, and may be %lld at most", name, static_cast<long long>(n),
-         static_cast<long long>(kLongestInput));
-  }
-}
-
 // Copies as much of `from` as fits, and gives how much there is.
 template <typename T, typename From>
 int64_t copy_out(const From& from, T* out, int64_t capacity) {
@@ -89,9 +69,6 @@ int64_t copy_out(const From& from, T* out, int64_t capacity) {
   std::copy_n(from.begin(), std::min(n, capacity), out);
   return n;
 }
-
-int64_t failed_count(int32_t kind) { return kind; }
-int32_t failed_int(int32_t kind) { return kind; }
 
 template <typename T>
 T* data_or_null(std::span<T> values) {
@@ -106,16 +83,6 @@ const char* keep(std::string text) {
 pl_llm* load(const char* path, const pl::EngineOptions& options) {
   if (!path) fail(ErrorKind::kUsage, "the path is NULL");
   return engines().add<pl_llm>(std::make_shared<Engine>(path, options));
-}
-
-// The members of a struct that the caller knows; the rest are zero.
-template <typename T>
-T known_part(const T* given, const char* name) {
-  T out{};
-  if (!given) return out;
-  if (given->size < sizeof(uint32_t) || given->size > 4096) fail(ErrorKind::kUsage, "%s.size is %u", name, given->size);
-  std::memcpy(&out, given, std::min<size_t>(given->size, sizeof(T)));
-  return out;
 }
 
 pl::Wants wants(int32_t number) {

@@ -51,7 +51,7 @@ def _structs() -> dict[str, type[ctypes.Structure]]:
 _text = _without_comments(HEADER.read_text(encoding="utf-8"))
 STRUCTS = _structs()
 Options, Item, Sampling = STRUCTS["pl_options"], STRUCTS["pl_item"], STRUCTS["pl_sampling"]
-Config = STRUCTS["ctransformers_config"]
+Config, Requantization = STRUCTS["ctransformers_config"], STRUCTS["pl_requantization"]
 
 
 def _functions() -> dict[str, tuple[Any, list[tuple[str, str, Any]]]]:

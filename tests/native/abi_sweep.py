@@ -54,6 +54,20 @@ class Sweep:
         self.floats = (c_float * ROOM)()
         self.bytes = ctypes.create_string_buffer(ROOM)
         self.abort = c_int32(0)
+        self.importance = (c_float * 64)(*[1.0] * 64)
+
+    def work(self, **members: Any) -> Any:
+        """Four rows of float32 into Q8_0."""
+        address = ctypes.addressof
+        right = {
+            "size": ctypes.sizeof(abi.Requantization), "from": 0, "to": 8, "threads": 1, "rows": 4, "cols": 64,
+            "src": address(self.floats), "src_bytes": 4 * 64 * 4, "dst": address(self.bytes), "dst_bytes": 4 * 2 * 34,
+            "importance": self.importance, "n_importance": 64,
+        }  # fmt: skip
+        out = abi.Requantization()
+        for name, value in (right | members).items():
+            setattr(out, name, value)
+        return out
 
     def right(self, function: str, name: str, words: str) -> Any:
         """An argument as it should be."""
@@ -63,7 +77,7 @@ class Sweep:
             return self.freed_sampler if function in FREES else self.sampler
         by_name: dict[str, Any] = {
             "path": self.model.encode(), "type": b"gguf", "text": b"Once", "n_bytes": 4, "options": abi.options(),
-            "params": self.params, "items": self.items, "tokens": self.ids, "history": self.ids,
+            "params": self.params, "work": self.work(), "items": self.items, "tokens": self.ids, "history": self.ids,
             "last_tokens": self.ids, "capacity": ROOM, "abort": self.abort,
             "config": abi.Config(64, 0, True, False), "row": -1, "token": 5,
             "batch_size": 8, "n_tokens": 2, "n_last": 2, "top_k": 40, "top_p": 0.9, "temperature": 0.8, "threads": 1,
@@ -102,6 +116,12 @@ class Sweep:
         if name == "params":
             sizes = [abi.Sampling(size=n) for n in (0, 4, 4097, 2**32 - 1)]
             return [None, *self.structs(lambda **m: abi.sampling(self.lib, **m)), *sizes]
+        if name == "work":
+            sizes = [self.work(size=n) for n in (0, 3, 4, 4097, 2**32 - 1)]
+            nothing = [self.work(src=None), self.work(dst=None), self.work(importance=None)]
+            wrong = [self.work(importance=(c_float * 64)(*[value] * 64)) for value in FLOATS]
+            huge = [self.work(rows=2**62, cols=256), self.work(rows=2**31, cols=2**31, src_bytes=0, dst_bytes=0)]
+            return [None, *self.structs(self.work), *sizes, *nothing, *wrong, *huge]
         if name == "config":
             return [abi.Config(n, n, bool(n % 2), True) for n in INTS]
         if name == "items":
@@ -120,7 +140,7 @@ class Sweep:
         right = make()
         out = []
         for member, kind in right._fields_:
-            if member == "size" or not issubclass(kind, ctypes._SimpleCData):
+            if member == "size" or kind is c_void_p or not issubclass(kind, ctypes._SimpleCData):
                 continue
             for value in FLOATS if kind is c_float else INTS:
                 out.append(make(**{member: value}))

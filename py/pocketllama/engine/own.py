@@ -158,11 +158,11 @@ def probe(lib: Any, limit: str, threads: int) -> float:
     """What this machine does at most: "bandwidth", bytes read a second, or "int8", products of int8 a second."""
     value = float(getattr(lib, f"pl_probe_{limit}")(threads))
     if value < 0:
-        raise _error(lib)
+        raise error(lib)
     return value
 
 
-def _error(lib: Any, what: str = "") -> PocketllamaError:
+def error(lib: Any, what: str = "") -> PocketllamaError:
     """What the last call that failed had to say."""
     words = (lib.pl_last_error() or b"").decode(errors="replace")
     cls = _ERRORS.get(lib.pl_last_error_kind(), EngineError)
@@ -192,7 +192,7 @@ class Own:
         )
         self.handle = self.lib.pl_load(str(path).encode(), byref(options))
         if not self.handle:
-            raise _error(self.lib, str(path))
+            raise error(self.lib, str(path))
         self.vocab_size = self.call("vocab_size")
         self.context_length = self.call("context_length")
         self.architecture = self.lib.ctransformers_llm_architecture(self.handle).decode()
@@ -213,7 +213,7 @@ class Own:
             raise EngineClosed("This model has been closed.", remedy="Load it again with LLM.from_pretrained().")
         value = int(getattr(self.lib, f"pl_{name}")(self.handle, *args))
         if value < 0 and name not in ("bos",):
-            raise _error(self.lib)
+            raise error(self.lib)
         return value
 
     def memory(self) -> dict[str, int]:
@@ -352,7 +352,7 @@ class _Sampler:
         self._lib = own.lib
         self.handle: int | None = own.lib.pl_sampler_new(byref(p))
         if not self.handle:
-            raise _error(own.lib)
+            raise error(own.lib)
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):

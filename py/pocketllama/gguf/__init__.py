@@ -9,6 +9,7 @@ with gguf.Writer(path, metadata, tensors) as out:  # metadata: {key: (type, valu
 """
 
 from .reader import GGUF, Metadata, TensorInfo, read
+from .target import check_space, check_target
 from .types import DEFAULT_ALIGNMENT, FileType, GGMLType, TokenType, ValueType
 from .writer import ArrayOf, TensorSpec, Writer
 
@@ -24,5 +25,7 @@ __all__ = [
     "TokenType",
     "ValueType",
     "Writer",
+    "check_space",
+    "check_target",
     "read",
 ]

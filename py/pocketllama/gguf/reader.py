@@ -68,6 +68,8 @@ class Metadata(Mapping[str, Any]):
     def __init__(self, values: dict[str, Any], types: dict[str, ValueType]) -> None:
         self._values = values
         self._types = types
+        # Of the arrays, which lose it when they are decoded.
+        self._entries = {key: value.kind for key, value in values.items() if isinstance(value, ArrayRef)}
 
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
@@ -90,6 +92,10 @@ class Metadata(Mapping[str, Any]):
     def type_of(self, key: str) -> ValueType:
         """The stored type of a value; KeyError where there is none."""
         return self._types[key]
+
+    def entry_type(self, key: str) -> ValueType:
+        """The stored type of an array's entries; KeyError where there is no array."""
+        return self._entries[key]
 
     def length(self, key: str) -> int:
         """The number of entries of the array (or characters of the string) at `key`, without decoding it."""
