@@ -178,6 +178,28 @@ PL_API int32_t pl_sampler_allow(pl_llm* llm, pl_sampler* sampler, const uint32_t
 /* A token after `history`, from the i-th row of the kept logits (-1: the last). */
 PL_API int32_t pl_sample(pl_llm* llm, pl_sampler* sampler, int64_t row, const int32_t* history, int64_t n);
 
+/* ---- measuring a model ------------------------------------------------------------------------------------------ */
+
+typedef struct pl_loss {
+  double loss;       /* -log p of the token that came, natural */
+  double base_loss;  /* the same by the base; 0 without one */
+  double divergence; /* of this model from the base: Σ p_base log(p_base / p) */
+  int64_t same_top;  /* 1 if both hold the same token for the likeliest */
+} pl_loss;
+
+/* The kept logits of rows [first, first + n) in little space, for comparing another model with: 12 bytes and two for each
+ * token of the vocabulary. Writes all if `capacity` allows; returns the bytes needed. The layout is in native/src/loss.h. */
+PL_API int64_t pl_pack_logits(pl_llm* llm, int64_t first, int64_t n, uint8_t* out, int64_t capacity);
+/* What each of the kept rows [first, first + n) makes of tokens[i], which came behind it: out (n). `base`: what
+ * pl_pack_logits gave for the same rows of another model, or NULL and 0. PL_OK or an error. */
+PL_API int32_t pl_losses(pl_llm* llm, int64_t first, const int32_t* tokens, int64_t n, const uint8_t* base,
+                         int64_t base_bytes, pl_loss* out, int64_t capacity);
+/* From now on (1), add up the squares of what each matrix is multiplied by; 0: no more, and forget them. */
+PL_API int32_t pl_watch(pl_llm* llm, int32_t on);
+/* The sums of a matrix, by its tensor's name: sums (matrices, columns), counts (matrices) of tokens; several matrices where
+ * experts lie in one tensor. Returns the number of sums, 0 if nothing was multiplied by it. */
+PL_API int64_t pl_watched(pl_llm* llm, const char* tensor, float* sums, int64_t capacity, int64_t* counts, int64_t n_counts);
+
 /* ---- quantizing ------------------------------------------------------------------------------------------------- */
 
 /* A matrix from one type into another; types are GGUF's numbers. Set size, and what is wanted. */

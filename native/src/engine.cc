@@ -99,7 +99,7 @@ void Engine::check(std::span<const Item> items) const {
 }
 
 void Engine::run_chunk(std::span<const Item> chunk, const int32_t* abort) {
-  Ops ops(*pool_, kernels());
+  Ops ops(*pool_, kernels(), activations_.get());
   // While a sequence is rewritten it holds no more than what stays valid whatever happens.
   for (const Item& item : chunk) {
     int64_t& n = cached_[static_cast<size_t>(item.seq)];
@@ -182,6 +182,11 @@ void Engine::expect_room(int64_t n, int64_t n_seqs) const {
     fail(ErrorKind::kContextOverflow, "%lld tokens do not fit the context of %lld", static_cast<long long>(n),
          static_cast<long long>(room));
   }
+}
+
+void Engine::watch(bool on) {
+  need_model();
+  activations_ = on ? std::make_unique<ActivationSums>(model_->file) : nullptr;
 }
 
 void Engine::forget_results() { logits_.clear(), hidden_.clear(); }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "activations.h"
 #include "forward.h"
 #include "tokenizer/tokenizer.h"
 
@@ -65,6 +66,13 @@ class Engine {
 
   int64_t cached(int64_t seq) const;
   void truncate(int64_t seq, int64_t from);
+  // Begins to add up what matrices are multiplied by, or forgets it.
+  void watch(bool on);
+  const ActivationSums* activations() const { return activations_.get(); }  // null while it does not
+
+  // The threads, for what is done with results; for one caller at a time, like all else here.
+  ThreadPool& pool() { return *pool_; }
+
   // See shift.h.
   void shift(int64_t seq, int64_t keep, int64_t discard);
   // Forgets what sequence 0 holds, and the last results: the next text begins with nothing of this one.
@@ -89,6 +97,7 @@ class Engine {
   std::unique_ptr<State> state_;
   std::unique_ptr<RopeTables> rope_;
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<ActivationSums> activations_;
   std::vector<int64_t> cached_;  // by sequence: positions that hold valid keys and values
   std::vector<float> logits_;    // (wanted, n_vocab)
   std::vector<float> hidden_;    // (wanted, dim), of the items that wanted anything

@@ -37,6 +37,7 @@ Rows Ops::prepare(const float* x, int64_t n, int64_t cols, std::initializer_list
 }
 
 void Ops::matmul(const Matrix& w, const Rows& in, float* out, int64_t out_stride) {
+  if (watcher_) watcher_->saw(w, in, pool_);
   pool_.parallel_for(w.rows, rows_per_piece(w.rows, pool_.threads()), [&](int64_t begin, int64_t end) {
     w.mat->multiply({w.row(begin), w.row_bytes, end - begin, in.cols, in.blocks, in.x, in.n, out + begin, out_stride});
     if (!w.bias) return;

@@ -16,9 +16,16 @@ struct Rows {
   const ActBlock* blocks = nullptr;  // (n, cols / 32), valid after Ops::quantize
 };
 
+// Is shown what matrices are multiplied by, where somebody wants to know.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual void saw(const Matrix& w, const Rows& in, ThreadPool& pool) = 0;
+};
+
 class Ops {
  public:
-  Ops(ThreadPool& pool, const Kernels& table) : pool_(pool), k_(table) {}
+  Ops(ThreadPool& pool, const Kernels& table, Watcher* watcher = nullptr) : pool_(pool), k_(table), watcher_(watcher) {}
 
   const Kernels& kernels() const { return k_; }
   ThreadPool& pool() { return pool_; }
@@ -42,6 +49,7 @@ class Ops {
  private:
   ThreadPool& pool_;
   const Kernels& k_;
+  Watcher* watcher_;  // or null
 };
 
 }  // namespace pl

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import ctypes
 import re
-from ctypes import POINTER, c_bool, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +29,7 @@ HEADER = Path(__file__).resolve().parents[2] / "native" / "include" / "pocketlla
 
 _VALUES: dict[str, Any] = {
     "void": None, "bool": c_bool, "int": c_int, "int32_t": c_int32, "int64_t": c_int64, "uint32_t": c_uint32,
-    "uint64_t": c_uint64, "float": c_float, "double": c_double,
+    "uint64_t": c_uint64, "uint8_t": c_uint8, "float": c_float, "double": c_double,
 }  # fmt: skip
 
 

@@ -82,10 +82,16 @@ class Sweep:
             "config": abi.Config(64, 0, True, False), "row": -1, "token": 5,
             "batch_size": 8, "n_tokens": 2, "n_last": 2, "top_k": 40, "top_p": 0.9, "temperature": 0.8, "threads": 1,
             "repetition_penalty": 1.1, "seed": 1, "n": 2, "seq": 0, "from": 0, "flags": 0, "pooling": 1, "what": 1,
-            "n_past": 0, "add_bos": True, "keep": 1, "discard": 1, "mask": self.mask, "n_top": 3,
+            "n_past": 0, "add_bos": True, "keep": 1, "discard": 1,
+            "first": 0, "base": None, "base_bytes": 0, "on": 1, "tensor": b"token_embd.weight", "sums": self.floats,
+            "counts": (c_int64 * ROOM)(), "n_counts": ROOM, "mask": self.mask, "n_top": 3,
             "n_vocab": self.lib.pl_vocab_size(self.llm),
         }  # fmt: skip
         if name == "out":
+            if words == "uint8_t*":
+                return (ctypes.c_uint8 * ROOM)()
+            if words == "pl_loss*":
+                return (abi.STRUCTS["pl_loss"] * ROOM)()
             return {"char*": self.bytes, "float*": self.floats, "pl_sampling*": abi.Sampling()}.get(words, self.out)
         return by_name[name]
 

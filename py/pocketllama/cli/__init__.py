@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from .. import output
 from ..argv import Command, Verb, parse, usage
-from . import bench, chat, convert, house, models, quantize, run, serve
+from . import bench, chat, convert, cost, house, models, quantize, run, serve
 
 # In the order of the help: what one does with a model, with models, with files, and with the program.
-_ROOMS = (run, chat, serve, models, convert, quantize, bench, house)
+_ROOMS = (run, chat, serve, models, convert, quantize, cost, bench, house)
 VERBS: dict[str, Verb] = {name: verb for room in _ROOMS for name, verb in room.VERBS.items()}
 
 
