@@ -8,7 +8,7 @@ import { engineIsDue } from "./engine.js";
 import { findEnvironment, isOffline, pythonEnv, runModule } from "./environment.js";
 
 /** What a verb needs beyond the base environment. @type {Record<string, string[]>} */
-const NEEDS = { convert: ["convert"], serve: ["serve"], test: ["test"] };
+const NEEDS = { "compare-quants": ["convert"], convert: ["convert"], serve: ["serve"], test: ["test"] };
 
 // The verbs that run no model. What is no verb is a prompt.
 const WITHOUT_ENGINE = ["pull", "list", "ls", "show", "rm", "convert", "version", "--version", "help", "--help", "-h"];
