@@ -91,10 +91,11 @@ def mixtral(c: Config) -> Model:
 def ministral3(c: Config) -> Model:
     d = read_dims(c)
     rope = read_rope(c, d.head, log_multiplier=1.0)
-    beta = c.sub("rope_parameters").get("llama_4_scaling_beta") or c.get("llama_4_scaling_beta")
+    new = c.sub("rope_parameters")
+    where = new if new.get("llama_4_scaling_beta") is not None else c
     out = keys(c, d, rope) | sliding(c, d, 0)
-    if beta is not None:
-        out["attention.temperature_scale"] = float(beta)
+    if where.get("llama_4_scaling_beta") is not None:
+        out["attention.temperature_scale"] = where.real("llama_4_scaling_beta")
     parts = [*ends(c, d), *attention(d, turned=True), *gated_ffn(d), *two_norms(d)]
     return Model("mistral3", d.layers, out, parts, rope.tensors, rope.notes)
 

@@ -83,9 +83,13 @@ def gemma3(c: Config) -> Model:
         *_four_norms(d),
     ]
     values = keys(c, d, rope) | sliding(Config({"sliding_window": 4096, **c.values}, c.file), d, 6) | _scale(c, d, 62)
-    local = c.get("rope_local_base_freq") or rope_base(c, 10000.0, "sliding_attention")
-    if float(local) != 10000.0 and c.get("rope_parameters", "rope_local_base_freq") is not None:
-        values["rope.freq_base_swa"] = float(local)
+    local = 10000.0
+    if c.get("rope_local_base_freq") is not None:
+        local = c.real("rope_local_base_freq")
+    elif isinstance(c.sub("rope_parameters").get("sliding_attention"), dict):
+        local = rope_base(c, 10000.0, "sliding_attention")
+    if local != 10000.0:
+        values["rope.freq_base_swa"] = local
     if c.get("final_logit_softcapping") is not None:
         values["final_logit_softcapping"] = c.real("final_logit_softcapping")
     return Model("gemma3", d.layers, values, parts, rope.tensors, rope.notes)
