@@ -41,7 +41,7 @@ class Session {
   }
 
   /**
-   * The answer to one more message. Both are in `messages` when it has ended, or was left; if it fails, neither is.
+   * The answer to one more message. Both are in `messages` when it has ended, or was left; if it fails, or was left before its first word, neither is.
    * @param {string | Message} content
    * @param {ChatOptions} [options]
    */
@@ -116,6 +116,7 @@ class Session {
     const completion = this.llm.chat(messages, { ...this.options, ...options });
     const keep = async () => {
       const result = await completion.result();
+      if (result.finishReason === "cancelled" && !result.text) return result; // as if nothing had been said
       this.messages = [...messages, result.message ?? { role: "assistant", content: result.text }];
       return result;
     };

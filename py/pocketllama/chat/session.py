@@ -57,8 +57,8 @@ class Session:
 
     def say(self, content: str | Mapping[str, Any], **options: Any) -> Answer:
         """The answer to one more message: a text of the user's, or a whole message (a tool's result, or one with
-        Alpaca's `input`). Both are in `messages` once the answer has been read to its end, or given up; if it fails,
-        neither is. `options` hold for this turn."""
+        Alpaca's `input`). Both are in `messages` once the answer has been read to its end, or given up; if it fails, or
+        is given up before its first word, neither is. `options` hold for this turn."""
         message = {"role": "user", "content": content} if isinstance(content, str) else dict(content)
         return Answer(self, [*self.messages, message], options)
 
@@ -148,6 +148,9 @@ class Answer:
             if hasattr(self._generation, "close") and not hasattr(self._generation, "cancel"):
                 self._generation.close()
             result = self._generation.result()
+            reason = result["finish_reason"] if isinstance(result, Mapping) else result.finish_reason
+            if reason == "cancelled" and not _text(result):
+                return  # as if nothing had been said
             message = result["message"] if isinstance(result, Mapping) else self._generation.message()
             self._session.messages = [*self._messages, message]
 

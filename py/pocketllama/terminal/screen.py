@@ -139,7 +139,8 @@ class AnswerWriter:
         """The answer is over."""
         if self.dim:
             self._write(_PLAIN)
-        self._write("\n")
+        if self._begun or not self._width:
+            self._write("\n")
         self._written()
 
 

@@ -79,6 +79,9 @@ def test_one_may_stop_and_say_it_again(llm: LLM) -> None:
     next(iter(answer))
     answer.cancel()
     assert answer.result().finish_reason == "cancelled" and len(session.messages) == 4
+    before = list(session.messages)
+    assert session.say("Nothing.", cancel=lambda: True).text() == "" and session.messages == before
+    assert session.retry(cancel=lambda: True).text() == "" and session.messages == before
     session.reset()
     assert session.messages == []
     with pytest.raises(UsageError, match="no answer yet"):
