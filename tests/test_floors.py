@@ -66,8 +66,8 @@ def test_every_room_has_a_floor() -> None:
 def test_a_local_run_imports_no_network() -> None:
     program = (
         "import sys; from pocketllama.engine import LLM; from pocketllama import models; models.find('tales');"
-        "print(sorted({'httpx2', 'huggingface_hub', 'ssl', 'cpuinfo', 'numpy', 'tqdm', 'jinja2', 'prompt_toolkit'}"
-        "             & set(sys.modules)))"
+        "print(sorted({'httpx2', 'huggingface_hub', 'ssl', 'cpuinfo', 'numpy', 'tqdm', 'jinja2', 'prompt_toolkit',"
+        "              'pocketllama.chat.templates'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"

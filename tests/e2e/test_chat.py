@@ -80,6 +80,11 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.fd, keys.encode())
 
+    def say(self, keys: str) -> None:
+        """Type at the next prompt."""
+        self.see(PROMPT)
+        self.type(keys)
+
     def see(self, pattern: str) -> str:
         """Everything up to `pattern`, which came after what was seen before."""
         end = time.monotonic() + PATIENCE
@@ -118,41 +123,38 @@ class TestTerminal:
     def test_a_chat(self, own_home: Path) -> None:
         with Terminal(*CHAT) as terminal:
             terminal.see("/help lists the commands")
-            terminal.see(PROMPT)
-            terminal.type("Once upon a time\r")
+            terminal.say("Once upon a time\r")
             terminal.see("there lived a king")
             terminal.see("Cut off after 8 tokens")
-            terminal.type("/stats\r")
+            terminal.say("/stats\r")
             terminal.see("context: ")
-            terminal.type("/exit\r")
+            terminal.say("/exit\r")
             assert terminal.ends() == 0
         history = own_home / "pocketllama" / "chats" / "history"
         assert "Once upon a time" in history.read_text() and history.stat().st_mode & 0o077 == 0
 
     def test_control_c_stops_the_answer_and_not_the_program(self) -> None:
         with Terminal("chat", "-m", "tales", "--temp", "1", "--seed", "3", "-n", "490") as terminal:
-            terminal.see(PROMPT)
-            terminal.type("Once upon a time\r")
+            terminal.say("Once upon a time\r")
             terminal.see(r"time[^>]*\w+ \w+ \w+")
             terminal.type("\x03")
             terminal.see(r"\(stopped\)")
-            terminal.type("not sent\x03")  # at the prompt it forgets what was typed
-            terminal.type("The king\r")
+            terminal.say("not sent\x03")  # at the prompt it forgets what was typed
+            terminal.say("The king\r")
             terminal.see(r"king[^>]*\w+ \w+")
             terminal.type("\x03")
             terminal.see(r"\(stopped\)")
             assert "not sent" not in terminal.text.rsplit("The king", 1)[1]
-            terminal.type("\x04")
+            terminal.say("\x04")
             assert terminal.ends() == 0
 
     def test_a_paste_of_several_lines_is_one_message(self, own_home: Path) -> None:
         with Terminal(*CHAT) as terminal:
-            terminal.see(PROMPT)
-            terminal.type("\x1b[200~Once upon a time\nthere was\n\x1b[201~a llama\r")
+            terminal.say("\x1b[200~Once upon a time\nthere was\n\x1b[201~a llama\r")
             terminal.see("Cut off")
-            terminal.type("/save pasted\r")
+            terminal.say("/save pasted\r")
             terminal.see("Kept in")
-            terminal.type("\x04")
+            terminal.say("\x04")
             assert terminal.ends() == 0
         kept = (own_home / "pocketllama" / "chats" / "pasted.json").read_text()
         assert r"Once upon a time\nthere was\na llama" in kept
@@ -164,14 +166,13 @@ class TestTerminal:
             assert all(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) <= 40 for line in offer.splitlines())
             terminal.type("n\r")
             terminal.see("tales")
-            terminal.see(PROMPT)
-            terminal.type("\x04")
+            terminal.say("\x04")
             assert terminal.ends() == 0
 
     def test_offline_it_says_so(self) -> None:
         with Terminal("chat", "-n", "3", POCKETLLAMA_OFFLINE="1") as terminal:
-            assert "POCKETLLAMA_OFFLINE" in terminal.see(PROMPT)
-            terminal.type("\x04")
+            terminal.see("POCKETLLAMA_OFFLINE")
+            terminal.say("\x04")
             assert terminal.ends() == 0
 
     def test_it_is_told_to_end(self) -> None:

@@ -11,7 +11,6 @@ given a description of them in the system message, in the most common way ("herm
 from __future__ import annotations
 
 import json
-import secrets
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -259,6 +258,8 @@ def message_of(text: str, style: str | None) -> dict[str, Any]:
 
 def new_id() -> str:
     """An id for a call. Nine letters and digits: Mistral's templates take no other."""
+    import secrets  # hashes and OpenSSL come with it
+
     return "".join(secrets.choice(_ALPHABET) for _ in range(9))
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..chat import Prompt, Template, check_messages, choose
-from ..chat.tools import style_of
+from .. import chat
 from ..errors import ContextOverflow, UsageError
 from .choices import Choices
-from .grammar import Grammars
 from .options import MAX_STOPS, Sampling
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a program that does not chat does not load
+    from ..chat import Prompt, Template
     from .files import ModelFile
     from .generation import Generation
+    from .grammar import Grammars
     from .vocab import Vocab
 
 Messages = Sequence[Mapping[str, Any]]
@@ -67,11 +67,13 @@ class Conversations:
     @cached_property
     def grammars(self) -> Grammars:
         """The languages that this model's texts may be kept in."""
+        from .grammar import Grammars
+
         return Grammars(self)  # type: ignore[arg-type]  # it is an LLM
 
     def template(self, asked: str | Template | None = None) -> Template:
         """The chat template of this model, or the one asked for: a built-in's name, or a file's path."""
-        return choose(self.file.chat, asked or self.chat_template)
+        return chat.choose(self.file.chat, asked or self.chat_template)
 
     def chat_prompt(
         self,
@@ -128,13 +130,16 @@ class Conversations:
         made = render(messages)
         if overflow == "forget":
             room = self.context_length - min(options.max_tokens, self.context_length // 4)
-            made = _fit(check_messages(messages), made, room, render)
+            made = _fit(chat.check_messages(messages), made, room, render)
         self._check_conversation(len(made.tokens))
         choices = None if schema is None else Choices(self.grammars.json_schema(schema).constraint())
         options = with_stops(options, made.template.stops)
         generation = self.complete(made.tokens, options, cancel=cancel, choices=choices)
         generation.forgotten = made.forgotten
-        generation.call_style = style_of(made.template.tool_source or made.template.source) if tools else None
+        if tools:
+            from ..chat.tools import style_of
+
+            generation.call_style = style_of(made.template.tool_source or made.template.source)
         self.remember(made, generation.generated)
         return generation
 

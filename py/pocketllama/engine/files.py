@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import gguf
-from ..chat import Facts
+from ..chat.facts import Facts
 from ..errors import ModelInvalid, ModelNotFound, OutOfMemory
 from ..units import available_memory, human_size
 from . import build

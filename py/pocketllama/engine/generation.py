@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from ..chat.tools import message_of
 from ..errors import Cancelled, ContextOverflow, UsageError
 from .choices import Choices
 from .options import Completion, Sampling, Timings
@@ -161,6 +160,8 @@ class Generation:
     def message(self) -> dict[str, Any]:
         """The finished generation as the next message of its conversation: {role, content}, and tool_calls where the
         model calls tools that it was told of."""
+        from ..chat.tools import message_of
+
         return message_of(self.result().text, self.call_style)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from .. import output
 from .lines import unechoed
 
-_DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
+_DIM, _PLAIN, _CLEAR = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 _HARMLESS = "\n\t\u200c\u200d"  # not printable by themselves, and part of words and emoji
 _NARROWEST = 20
 
@@ -67,6 +67,8 @@ class AnswerWriter:
         self._tail = ""  # the end of the text, for marks that come in pieces
         self._begun = self._code = False
         self.dim = False
+        if width:
+            write(f"{_DIM}…{_PLAIN}")  # until the first word comes: reading a long message takes its time
 
     def feed(self, piece: str) -> None:
         for c in harmless(piece) if self._width else piece:
@@ -88,6 +90,8 @@ class AnswerWriter:
             return
         if self._space:
             self._flush_space()
+        if self._width and not self._begun:
+            self._write(_CLEAR)
         self._begun = True
         self._mark(c)
         self._show(c)
@@ -141,6 +145,8 @@ class AnswerWriter:
             self._write(_PLAIN)
         if self._begun or not self._width:
             self._write("\n")
+        else:
+            self._write(_CLEAR)
         self._written()
 
 

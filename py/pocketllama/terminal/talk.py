@@ -125,6 +125,8 @@ class Talk:
             writer.end()
             self.last = answer.result()
         except PocketllamaError as e:
+            if self.screen.live:
+                writer.end()
             self._failed(e)
             return
         if self.last.finish_reason == "cancelled" and self.screen.live:

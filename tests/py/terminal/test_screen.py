@@ -25,8 +25,10 @@ def written(text: str, width: int | None, cuts: tuple[int, ...] = ()) -> str:
 def on_screen(text: str, width: int) -> list[str]:
     """The lines of a terminal that obeys what was written: letters, line feeds, moves to the left, erasure."""
     lines = [""]
-    for part in re.findall(r"\x1b\[\d*[a-zA-Z]|.|\n", text):
-        if part == "\n":
+    for part in re.findall(r"\x1b\[\d*[a-zA-Z]|.|\n|\r", text):
+        if part == "\r":
+            lines[-1] = ""  # and what stood there is erased next
+        elif part == "\n":
             lines.append("")
         elif part.startswith("\x1b") and part.endswith("D"):
             n = int(part[2:-1])
@@ -57,7 +59,18 @@ def test_pieces_do_not_matter_and_nothing_is_lost(text: str, cut: int) -> None:
 
 
 def test_white_space_around_an_answer_is_not_shown() -> None:
-    assert written("\n\n Hello \n", 20) == "Hello\n" == written("\n\n Hello \n", None)
+    assert on_screen(written("\n\n Hello \n", 20), 20) == ["Hello", ""]
+    assert written("\n\n Hello \n", None) == "Hello\n" and written("", None) == "\n"
+
+
+def test_until_the_first_word_there_is_a_sign() -> None:
+    out: list[str] = []
+    writer = AnswerWriter(out.append, lambda: 20)
+    assert "…" in out[0]
+    writer.feed(" \n")
+    assert len(out) == 1
+    writer.end()
+    assert on_screen("".join(out), 20) == [""]
 
 
 def test_code_keeps_its_lines() -> None:
@@ -69,7 +82,8 @@ def test_code_keeps_its_lines() -> None:
 
 def test_thoughts_are_dim() -> None:
     text = written("<think>Hm.</think>\n\nYes.", 40, (3, 9, 12))
-    assert re.sub(r"\x1b\[\d+m", "", text) == "<think>Hm.</think>\n\nYes.\n"
+    assert on_screen(text, 40) == ["<think>Hm.</think>", "", "Yes.", ""]
+    text = text.partition("\r")[2]
     assert text.index("\x1b[2m") < text.index("Hm.") < text.index("\x1b[0m") < text.index("Yes.")
     assert written("<think>Hm.", 40).endswith("\x1b[0m\n")
 
@@ -78,7 +92,8 @@ def test_what_terminals_obey_is_not_written() -> None:
     hostile = "a\x1b]0;title\x07b\x1b[2Jc\r\x08\x9b31md\u202ee"
     for c in harmless(hostile):
         assert c.isprintable()
-    assert "\x1b" not in written(hostile, 40) and "\x07" not in written(hostile, 40)
+    shown = written(hostile, 40).partition("\r\x1b[K")[2]  # behind what we write ourselves
+    assert shown and "\x1b" not in shown and "\x07" not in shown and "\r" not in shown
     assert written(hostile, None) == hostile + "\n"  # a pipe gets what the model said
     assert harmless("👩\u200d🚀 é\n") == "👩\u200d🚀 é\n"
 
