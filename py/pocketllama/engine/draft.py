@@ -37,7 +37,8 @@ class Drafts:
         self._draft: LLM = llm.draft
         self._vocab_size = min(llm.vocab_size, self._draft.vocab_size)  # the larger one has tokens that no text has
         self._threads, self._cancel = threads, cancel
-        # The likeliest token by the same penalties: what is drawn from a similar distribution would agree less often.
+        # The likeliest token by the same penalties. One drawn by the random number that the first model will draw by
+        # agrees no more often: 32.5% of tokens at temperature 0.8 (tales, and tales without its last layer), to 33.1%.
         greedy = replace(options, temperature=0.0, mirostat=0, xtc_probability=0.0)
         self._sampler = self._draft.sampler(greedy)
         self._text = list(history)

@@ -6,18 +6,18 @@ a guess, T(1) gives one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 MOST = 31  # tokens guessed at once: beyond that, more tokens at once are hardly cheaper for each of them
 _SIZES = (2, 4, 8, 12, 16, 24, MOST + 1)  # up to which evaluations are taken to cost the same for each token more
 _SLOPE = 0.25  # what another token costs, as a share of T(1), before it has been measured
-_WEIGHT = 0.2  # of a new measurement
+_FORGET = 0.02  # of a cost that was measured once, at each token: it may have been a hiccup
 _MARGIN = 1.04  # what a guess must promise: estimates are only that
-_LOSS = 0.02  # the share of the time that guesses may have lost, all in all, before no more are made
-_GRACE = 0.5  # … and of a token's time beside that, or there would be no beginning
-_CREDIT = 0.05  # … and what they have won before that they may lose again
+_LOSS = 0.02  # the share of the time that guesses may lose, all in all
+_GRACE = 1.0  # … and tokens' times beside that, or there would be no beginning
+_CREDIT, _SHARE = 16.0, 0.05  # the most that guesses may lose of what they have won: tokens' times, share of the time
 _UNLIKELY = 0.02  # to be right together: guesses beyond that are not looked at
-_FORGET = 0.98  # so slowly the cost of a size that is not tried any more returns to what was expected: it was a hiccup
 
 _SIZE_OF = [next(i for i, most in enumerate(_SIZES) if n <= most) for n in range(MOST + 2)]
 
@@ -27,27 +27,38 @@ class Costs:
 
     def __init__(self) -> None:
         self.largest = 2  # of the sizes that were tried
-        self._slopes = [_SLOPE] * len(_SIZES)
-        self._known = [False] * len(_SIZES)
+        self._recent: list[deque[float]] = [deque(maxlen=3) for _ in _SIZES]  # the last measurements of each slope
+        self._ratios = [1.0 + _SLOPE * (n - 1) for n in range(MOST + 2)]
 
     def ratio(self, n: int) -> float:
         """T(n) / T(1), as far as is known."""
-        return 1.0 + self._slopes[_SIZE_OF[n]] * (n - 1)
+        return self._ratios[n]
 
     def learn(self, n: int, ratio: float) -> None:
         """`n` tokens, at least two, took `ratio` times as long as one."""
-        size, slope = _SIZE_OF[n], max(0.0, ratio - 1.0) / (n - 1)
         self.largest = max(self.largest, n)
-        self._slopes[size] += (slope - self._slopes[size]) * (_WEIGHT if self._known[size] else 0.5)
-        self._known[size] = True
-        for larger in range(size + 1, len(_SIZES)):  # those that were never tried will be like it
-            if self._known[larger]:
-                break
-            self._slopes[larger] = self._slopes[size]
+        self._recent[_SIZE_OF[n]].append(max(0.0, ratio - 1.0) / (n - 1))
+        self._reckon()
+
+    def _reckon(self) -> None:
+        slope, below = _SLOPE, 1
+        for size, most in enumerate(_SIZES):
+            if recent := self._recent[size]:
+                slope = _median(recent)
+                for n in range(below + 1, most + 1):
+                    self._ratios[n] = 1.0 + slope * (n - 1)
+            else:
+                # Never tried: hopefully each token more costs no more than is usual, or it never will be.
+                for n in range(below + 1, most + 1):
+                    self._ratios[n] = self._ratios[below] + min(slope, _SLOPE) * (n - below)
+            below = most
 
     def forget(self) -> None:
-        """A token has come without a guess."""
-        self._slopes = [_SLOPE + (slope - _SLOPE) * _FORGET for slope in self._slopes]
+        """A token has come without a guess: what was measured once may have been a hiccup, and fades."""
+        for recent in self._recent:
+            if len(recent) == 1 and recent[0] > _SLOPE:
+                recent[0] += (_SLOPE - recent[0]) * _FORGET
+                self._reckon()
 
 
 class Pace:
@@ -55,7 +66,8 @@ class Pace:
 
     def __init__(self, costs: Costs | None = None) -> None:
         self._costs = costs or Costs()
-        self._one = 0.0  # T(1) in seconds, which grows with the context; 0 until it has been measured
+        self._singles: deque[float] = deque(maxlen=5)  # the last measurements of T(1), which grows with the context
+        self._one = 0.0  # their median; 0 until there is one
         self._time = 0.0  # spent in evaluations and guesses
         self._balance = 0.0  # seconds that guesses have won
 
@@ -66,32 +78,41 @@ class Pace:
     def choose(self, chances: Iterable[float], each: float = 0.0) -> int:
         """How many tokens to guess, where the i-th is right with its chance if those before it are, and guessing one
         takes `each` seconds."""
-        if not self._one or self._balance < -_GRACE * self._one - _LOSS * self._time:
+        if not self._one:
             return 0
+        # What may be lost if all of them are wrong: so that whatever the text does, it is never much slower.
+        stake = (1.0 + _GRACE) * self._one + self._balance + _LOSS * self._time
         best, rate = 0, _MARGIN / self._one
-        most = 2 * self._costs.largest - 1  # carefully: no more than twice as many at once as were tried
+        most = 3 * self._costs.largest  # carefully: what more of them take is not known
         expected = likely = 1.0
         for n, chance in enumerate(chances, 1):
             likely *= chance
-            if likely < _UNLIKELY or n > most:
+            takes = self.seconds(n + 1) + n * each
+            if likely < _UNLIKELY or n > most or takes > stake:
                 break
             expected += likely
-            found = expected / (self.seconds(n + 1) + n * each)
+            found = expected / takes
             if found > rate:
                 best, rate = n, found
         return best
 
     def learn(self, n: int, tokens: int, seconds: float, guessing: float = 0.0) -> None:
         """Evaluating `n` tokens took so long, the guess before it `guessing`, and together they gave `tokens`."""
-        # An evaluation that something else disturbed must neither speak for all of its kind, nor against guesses.
-        lost = min(seconds, 3 * self.seconds(n))
-        seconds = min(seconds, 2 * self.seconds(n)) if self._one else seconds
+        # An evaluation that something else disturbed must not speak against guesses.
+        expected = min(seconds, 3 * self.seconds(n)) if self._one else seconds
         if n == 1:
-            self._one += (seconds - self._one) * (_WEIGHT if self._one else 1.0)
+            self._singles.append(seconds)
+            self._one = _median(self._singles)
             self._costs.forget()
         elif self._one:
             self._costs.learn(n, seconds / self._one)
-        self._time += seconds + guessing
+        self._time += expected + guessing
         if n > 1 or guessing:
-            won = tokens * self._one - lost - guessing
-            self._balance = min(self._balance + won, _CREDIT * self._time)
+            won = tokens * self._one - expected - guessing
+            self._balance = min(self._balance + won, _CREDIT * self._one + _SHARE * self._time)
+
+
+def _median(values: Iterable[float]) -> float:
+    """The lower one of two."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
