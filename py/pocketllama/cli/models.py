@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from .. import output
 from ..argv import Option, Verb
@@ -52,18 +52,64 @@ def _list_known(as_json: bool) -> None:
         output.write(f"{a.name:<{width}}  {human_size(a.size):>10}  {a.licence:<11} {a.good_for}\n")
 
 
-def show(model: str, as_json: bool = False) -> None:
-    """Tell what a model is."""
+def show(model: str, ctx: int | None = None, as_json: bool = False) -> None:
+    """Tell what a model is, and what to expect of it here."""
     from .. import models
+    from ..cost.outlook import outlook
+    from ..errors import UsageError
 
-    facts = models.show(model)
+    if ctx is not None and ctx < 1:
+        raise UsageError(f"A context has at least one token, not {ctx}.")
+    facts = models.show(model, remote=True)
+    here = outlook(facts, ctx)
     if as_json:
-        print_json(facts)
-        return
-    for key, value in facts.items():
-        if value is not None:
-            shown = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
-            output.write(f"{key + ':':<22} {shown}\n")
+        print_json({**facts, "outlook": here})
+    else:
+        output.write(_described(facts, here))
+
+
+def _described(facts: dict[str, Any], here: dict[str, Any]) -> str:
+    """What a person wants to know before running a model."""
+    from ..units import human_size
+
+    def of(value: int | None) -> str:
+        return human_size(value) if value is not None else "?"
+
+    mix = facts["quantization"] or {}
+    spread = ", ".join(f"{kind} {share:.0%}" for kind, share in _shares(mix))
+    parameters = facts["parameters"]
+    fits = {
+        "yes": f"yes, {of(here['available'])} of memory are available",
+        "tight": f"only if other programs make room: {of(here['available'])} of {of(here['total'])} are available",
+        "no": f"no, this machine has {of(here['total'])}; it would run from the disk, slowly, if at all",
+    }.get(here["fits"], "?")
+    speed = here["tokens_per_second"]
+    bandwidth = here["bandwidth_bytes_per_second"]
+    lines = {
+        "name": facts["name"],
+        "title": facts["title"],
+        "file": facts["path"] or f"not downloaded yet; pocketllama pull {facts['name']}",
+        "size": human_size(facts["size"]),
+        "architecture": facts["architecture"],
+        "parameters": f"{parameters / 1e9:.2f} billion" if parameters and parameters >= 1e9 else parameters,
+        "layers": facts["layers"],
+        "context": f"{facts['context_length']} tokens" if facts["context_length"] else None,
+        "vocabulary": f"{facts['vocab_size']} tokens ({facts['tokenizer']})" if facts["vocab_size"] else None,
+        "quantization": f"{spread}; {8 * facts['size'] / parameters:.2f} bits a weight" if parameters and mix else None,
+        "chat template": {True: "its own", False: "none in the file"}.get(facts["chat_template"]),
+        "licence": facts["licence"] or "not stated",
+        "memory": f"{of(here['need'])} with a context of {here['context_length']} tokens "
+        f"(weights {of(here['weights'])}, cache {of(here['cache'])}, arrays {of(here['arrays'])})",
+        "fits": fits,
+        "speed": f"about {speed:.0f} tokens/s, of {bandwidth / 1e9:.0f} GB/s that memory gives" if speed else None,
+    }
+    return "".join(f"{key + ':':<15} {value}\n" for key, value in lines.items() if value is not None)
+
+
+def _shares(mix: dict[str, dict[str, int]]) -> list[tuple[str, float]]:
+    """Type → its share of the bytes, of those that have any to speak of."""
+    total = sum(entry["bytes"] for entry in mix.values()) or 1
+    return [(kind, entry["bytes"] / total) for kind, entry in mix.items() if entry["bytes"] >= total / 200]
 
 
 def rm(model: str) -> None:
@@ -92,10 +138,17 @@ VERBS: dict[str, Verb] = {
     ),
     "show": Verb(
         show,
-        "Tell what a model is: architecture, size, quantization, licence.",
+        "Tell what a model is, whether it fits this machine, and about how fast it will be.",
         ("model",),
-        options=(JSON,),
-        examples=("pocketllama show tales",),
+        options=(
+            Option("ctx", ("-c", "--ctx"), int, "memory for a context of N tokens (its own, up to 4096)", "N"),
+            JSON,
+        ),
+        examples=("pocketllama show tales", "pocketllama show hf:TheBloke/Llama-2-7B-GGUF:Q4_K_M -c 2048"),
+        details=(
+            "A model of the hub need not be downloaded: its header is enough, a few megabytes. The speed is that of\n"
+            "generating, from how fast memory is read here, which is measured once."
+        ),
     ),
     "rm": Verb(rm, "Delete a model from this machine, and print what was deleted.", ("model",)),
 }

@@ -67,6 +67,9 @@ def test_show_reads_the_header(embedded: Path) -> None:
         "tokenizer": None,
         "vocab_size": None,
         "chat_template": False,
+        "kv_bytes_per_token": None,
+        "weight_bytes_per_token": 400,
+        "downloaded": True,
     }
     embedded.write_bytes(embedded.read_bytes()[:60])
     with pytest.raises(ModelInvalid):
