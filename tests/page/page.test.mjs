@@ -547,6 +547,18 @@ test("a browser that keeps nothing", async () => {
   assert.deepEqual(await texts(page), ["Hello", "An answer."]);
 });
 
+test("a browser whose storage is full says so, and the conversation goes on", async () => {
+  const page = await opened();
+  await page.evaluate(() => {
+    IDBObjectStore.prototype.put = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
+  });
+  await said(page, "Hello");
+  assert.match(await page.innerText("#notice"), /storage is full[^]*export/);
+  assert.deepEqual(await texts(page), ["Hello", "An answer."]);
+});
+
 test("thoughts are apart from the answer", async () => {
   const page = await opened();
   for (const answer of [
