@@ -131,7 +131,7 @@ class Conversations:
         if overflow == "forget":
             room = self.context_length - min(options.max_tokens, self.context_length // 4)
             made = _fit(chat.check_messages(messages), made, room, render)
-        self._check_conversation(len(made.tokens))
+        self.check_conversation(len(made.tokens))
         choices = None if schema is None else Choices(self.grammars.json_schema(schema).constraint())
         options = with_stops(options, made.template.stops)
         generation = self.complete(made.tokens, options, cancel=cancel, choices=choices)
@@ -147,7 +147,7 @@ class Conversations:
         """What was generated behind a prompt, for `prompt_tokens`; `generated` may still grow."""
         self._said.append((prompt, generated))
 
-    def _check_conversation(self, n: int) -> None:
+    def check_conversation(self, n: int) -> None:
         if n > self.context_length:
             raise ContextOverflow(
                 f"The conversation has {n} tokens, {n - self.context_length} more than the context of "

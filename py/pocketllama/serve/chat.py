@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import string
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..chat.tools import Call, Reader
-from ..engine import LLM, Completion
+from ..engine import LLM
 from ..engine.choices import Choices
 from ..engine.conversation import ChatPrompt, with_stops
-from ..engine.generation import check_prompt
 from . import logprobs
 from .answering import Answering, chunks_of
 from .body import read_json
@@ -39,25 +38,31 @@ async def chat(request: Request) -> Response:
     answering = Answering(request, state, worker, body, "chat.completion", "chatcmpl")
     # Off the event loop and off the engine's thread: templates and schemas may take their time, up to their limits.
     shape = await asyncio.to_thread(shape_of, worker, body, state.settings.max_schema)
-    conversation = await asyncio.to_thread(render, worker.llm, body, shape)
+    conversation = await asyncio.to_thread(Conversation, worker.llm, body, shape)
     jobs = [_job(worker.llm, body, shape, conversation, choice) for choice in range(answering.choices)]
     answer = _Answer(answering, body, shape)
     return await answering.run(jobs, answer.events, answer.whole)
 
 
-Conversation = Callable[[LLM], ChatPrompt]
-
-
-def render(llm: LLM, body: ChatBody, shape: Shape) -> Conversation:
+class Conversation:
     """The conversation as the model's template has it; its tokens are for the engine's thread to make."""
-    messages = [message.model_dump(exclude_none=True) for message in body.messages]
-    template = llm.template()
-    variables = body.chat_template_kwargs or {}
-    taken = {"messages", "tools", "add_generation_prompt", "facts", "self"} & variables.keys()
-    if taken:
-        raise invalid("chat_template_kwargs", f"chat_template_kwargs may not hold {sorted(taken)[0]}.")
-    prompt = template.render(messages, shape.tools, True, llm.file.chat, **variables)
-    return lambda llm: ChatPrompt(prompt, llm.prompt_tokens(prompt), template)
+
+    def __init__(self, llm: LLM, body: ChatBody, shape: Shape) -> None:
+        messages = [message.model_dump(exclude_none=True) for message in body.messages]
+        variables = body.chat_template_kwargs or {}
+        taken = {"messages", "tools", "add_generation_prompt", "facts", "self"} & variables.keys()
+        if taken:
+            raise invalid("chat_template_kwargs", f"chat_template_kwargs may not hold {sorted(taken)[0]}.")
+        self.template = llm.template()
+        self.prompt = self.template.render(messages, shape.tools, True, llm.file.chat, **variables)
+        self._made: ChatPrompt | None = None
+
+    def made(self, llm: LLM) -> ChatPrompt:
+        """With its tokens, which are made once for all choices. ContextOverflow if they do not fit."""
+        if self._made is None:
+            self._made = ChatPrompt(self.prompt, llm.prompt_tokens(self.prompt), self.template)
+        llm.check_conversation(len(self._made.tokens))
+        return self._made
 
 
 def _job(llm: LLM, body: ChatBody, shape: Shape, conversation: Conversation, choice: int) -> Job:
@@ -65,19 +70,15 @@ def _job(llm: LLM, body: ChatBody, shape: Shape, conversation: Conversation, cho
     # As long as the context has room, the answer may go on.
     options = body.sampling(choice, shape.constrained, max_tokens=llm.context_length if most is None else most)
     n_top = (body.top_logprobs or 0) if body.logprobs else None
-    choices = Choices(shape.constraint(), n_top) if shape.constrained or body.logprobs else None
-    rendered: list[ChatPrompt] = []
-
-    def prompt(llm: LLM) -> list[int]:
-        rendered.append(conversation(llm))
-        llm._check_conversation(len(rendered[0].tokens))
-        check_prompt(len(rendered[0].tokens), llm.context_length, options)
-        return list(rendered[0].tokens)
-
-    def after(llm: LLM, end: Completion) -> None:
-        llm.remember(rendered[0], list(end.tokens))  # the next turn finds its tokens in the cache
-
-    return Job(choice, prompt=prompt, options=with_stops(options, llm.template().stops), choices=choices, after=after)
+    return Job(
+        choice,
+        text=conversation.prompt.text,
+        prompt=lambda llm: list(conversation.made(llm).tokens),
+        options=with_stops(options, conversation.template.stops),
+        choices=Choices(shape.constraint(), n_top) if shape.constrained or body.logprobs else None,
+        # The next turn of the conversation finds in the cache what was said in these very tokens.
+        after=lambda llm, end: llm.remember(conversation.made(llm), list(end.tokens)),
+    )
 
 
 class _Answer:

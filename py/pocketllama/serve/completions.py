@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -34,11 +34,12 @@ async def completions(request: Request) -> Response:
     jobs = [
         Job(
             i * answering.choices + choice,
-            prompt=lambda llm, prompt=prompt: tokens_of(llm, prompt),  # type: ignore[misc]
+            text=prompt if isinstance(prompt, str) else "",
+            prompt=tokens,
             options=body.sampling(choice),
             choices=None if body.logprobs is None else Choices(logprobs=body.logprobs),
         )
-        for i, prompt in enumerate(prompts)
+        for i, (prompt, tokens) in enumerate(zip(prompts, map(_once, prompts), strict=True))
         for choice in range(answering.choices)
     ]
 
@@ -72,6 +73,18 @@ async def completions(request: Request) -> Response:
 
 def _no_usage(body: CompletionBody) -> dict[str, None]:
     return {"usage": None} if body.include_usage else {}
+
+
+def _once(prompt: str | list[int]) -> Callable[[LLM], list[int]]:
+    """The tokens of a prompt, made once for all of its choices."""
+    made: list[list[int]] = []
+
+    def tokens(llm: LLM) -> list[int]:
+        if not made:
+            made.append(tokens_of(llm, prompt))
+        return list(made[0])
+
+    return tokens
 
 
 def tokens_of(llm: LLM, prompt: str | list[int]) -> list[int]:

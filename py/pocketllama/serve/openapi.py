@@ -34,6 +34,8 @@ _ERROR: dict[str, Any] = {
     "required": ["error"],
 }
 _OBJECT = {"type": "object"}
+# One server-sent event; its data is the JSON of a chunk, or [DONE].
+_EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 
 
 @cache
@@ -60,7 +62,7 @@ def document() -> dict[str, Any]:
 
 
 def _operation(summary: str, body: str | None = None) -> dict[str, Any]:
-    answer = {"application/json": {"schema": _OBJECT}}
+    answer: dict[str, Any] = {"application/json": {"schema": _OBJECT}}
     error = {"description": "What is wrong.", "content": {"application/json": {"schema": _reference("Error")}}}
     made: dict[str, Any] = {
         "summary": summary,
@@ -68,7 +70,7 @@ def _operation(summary: str, body: str | None = None) -> dict[str, Any]:
     }
     if body:
         if body != "EmbeddingBody":
-            answer["text/event-stream"] = {"schema": {"type": "string"}}
+            answer["text/event-stream"] = {"schema": _EVENT}
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _reference(body)}}}
     return made
 

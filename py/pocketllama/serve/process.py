@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,7 @@ from ..engine import LLM, native, own
 from ..errors import OutOfMemory, UsageError
 from ..models import progress
 from .app import create_app
+from .protocol import Protocol
 from .settings import Settings
 from .state import State, model_id
 
@@ -40,6 +42,7 @@ def main(models: Sequence[str], settings: Settings, template: str | None = None,
     if template:
         choose(Facts(), template)  # said now, if there is none
     listener = _listen(settings.host, settings.port)  # before models are loaded: a port in use is said at once
+    _open_files()
     state = State(_load(models, settings.parallel, loading), settings)
     for worker in state.workers.values():
         worker.llm.chat_template = template
@@ -65,7 +68,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 create_app(state),
-                http="h11",
+                http=Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -92,6 +95,18 @@ class _Server(uvicorn.Server):
         else:
             self.force_exit = True  # asked twice
             self._state.cancel_all()
+
+
+def _open_files() -> None:
+    """Every connection is an open file: as many as the system allows without asking."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        if soft < most:
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _end_with_parent() -> None:

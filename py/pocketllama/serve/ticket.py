@@ -27,6 +27,7 @@ class Job:
     """One text to be written for a request, or one call (`call`) that is made for it on the engine's thread."""
 
     index: int
+    text: str = ""  # what the prompt is made of, for a look at its length
     prompt: Callable[[Any], list[int]] | None = None  # its tokens, by the model's tokenizer
     options: Sampling = field(default_factory=Sampling)
     choices: Choices | None = None
@@ -131,7 +132,7 @@ class Ticket:
             left -= sum(chunk.end is not None for chunk in chunks)
             if chunks:
                 yield chunks
-            if error and left:
+            if error:  # also where all has ended: what failed was then ended as given up
                 raise error
 
     async def results(self) -> list[Chunk]:

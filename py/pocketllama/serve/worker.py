@@ -19,7 +19,7 @@ from typing import Any
 from ..engine import LLM, Completion
 from ..engine.generation import check_prompt
 from ..engine.grammar import Grammars
-from ..errors import Busy, Cancelled, EngineError, PocketllamaError
+from ..errors import Busy, Cancelled, ContextOverflow, EngineError, PocketllamaError
 from .answers import ShuttingDown
 from .decoders import News, decoder_for
 from .ticket import Job, Ticket
@@ -36,6 +36,7 @@ class Worker:
         self._decoder = decoder_for(llm)
         self.slots = self._decoder.slots
         self.grammars = Grammars(llm)
+        self._lengths = Lengths(llm)
         self._changed = threading.Condition()
         self._arrived: deque[Ticket] = deque()
         self._open: set[Ticket] = set()  # admitted and not ended
@@ -135,6 +136,8 @@ class Worker:
             for job in ticket.jobs:
                 if ticket.cancel():
                     break
+                if job.text:
+                    self._lengths.check(job.text)
                 if job.prompt:
                     job.tokens = job.prompt(self.llm)
                     check_prompt(len(job.tokens), self.llm.context_length, job.options)
@@ -204,6 +207,31 @@ class Worker:
                 self._open.discard(ticket)
                 if ticket.started:
                     self._mean_s += 0.2 * (time.monotonic() - ticket.created - self._mean_s)
+
+
+class Lengths:
+    """Tells texts that are longer than any that fits without tokenizing them, which takes seconds for megabytes."""
+
+    SHORT = 64 << 10  # bytes, for which it is not worth to look
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+        self._longest = 0  # bytes of the longest token, when they have been looked at
+
+    def check(self, text: str) -> None:
+        """ContextOverflow if each token of `text` would have to be longer than any is."""
+        n = len(text.encode(errors="replace"))
+        if n <= self.SHORT:
+            return
+        llm = self._llm
+        self._longest = self._longest or max(len(llm.piece(token)) for token in range(llm.vocab_size))
+        # Normalizers may take something from a text: four times as much leaves room for that.
+        if n > 4 * self._longest * llm.context_length:
+            raise ContextOverflow(
+                f"The prompt has {n} bytes, far more than the context of {llm.context_length} tokens holds.",
+                remedy="Shorten the prompt, or load the model with a larger context_length.",
+                data={"context_length": llm.context_length},
+            )
 
 
 def _known(error: Exception) -> PocketllamaError:
