@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -32,8 +31,8 @@ def convert(
     from ..models import progress
 
     type = type.lower() if type else None
-    if type is not None and type not in TYPES and (quantizer := _quantizer(type)):
-        _quantized(quantizer, source, out, type, lora, dry_run)
+    if type is not None and type not in TYPES:
+        _quantized(source, out, type, lora, dry_run)
         return
     if dry_run:
         planned = plan(source, out, type=type, lora=lora)
@@ -53,20 +52,14 @@ def convert(
     output.write(f"{made}\n")
 
 
-def _quantizer(type: str) -> Any:
-    """The room that makes further types of a GGUF file, if it is there and knows this one; else None."""
-    if importlib.util.find_spec("pocketllama.quantize") is None:
-        return None
-    room = importlib.import_module("pocketllama.quantize")
-    return room if type.upper() in room.MIXES else None
-
-
-def _quantized(quantizer: Any, source: str, out: str | None, type: str, lora: Sequence[str], dry_run: bool) -> None:
+def _quantized(source: str, out: str | None, type: str, lora: Sequence[str], dry_run: bool) -> None:
     """By way of a file of the checkpoint's own precision, which lies beside the result and goes again."""
     from ..convert import convert as make
     from ..convert import plan
     from ..models import progress
+    from ..quantize import find_mix, quantize
 
+    mix = find_mix(type).name
     planned = plan(source, out, lora=lora)
     planned = plan(source, out, type=planned.stored_type, lora=lora)
     named = out is not None and not Path(out).is_dir()
@@ -89,11 +82,11 @@ def _quantized(quantizer: Any, source: str, out: str | None, type: str, lora: Se
                 note=_note,
                 progress=lambda name, done, total: show(progress.ProgressEvent(source, done, total)),
             )
-            quantizer.quantize(
+            quantize(
                 between,
                 path,
-                type.upper(),
-                progress=lambda name, done, total: show(progress.ProgressEvent(type, done, total)),
+                mix,
+                progress=lambda name, done, total: show(progress.ProgressEvent(mix, done, total)),
             )
     finally:
         between.unlink(missing_ok=True)
@@ -154,7 +147,9 @@ VERBS: dict[str, Verb] = {
         ),
         options=(
             Option("out", ("-o", "--out"), str, "the file to write, or a folder for it (./NAME-TYPE.gguf)", "FILE"),
-            Option("type", ("--type",), str, "f32, f16, bf16, q8_0 or q4_0 (q8_0)", "TYPE"),
+            Option(
+                "type", ("--type",), str, "q8_0, f32, f16, bf16, q4_0, or any of pocketllama quantize (q8_0)", "TYPE"
+            ),
             Option("lora", ("--lora",), list, "add this adapter of PEFT's; may be given several times", "DIR"),
             Option("dry_run", ("--dry-run",), bool, "only check, and say what would be written and how long it takes"),
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ModelInvalid, StorageError, UsageError
-from ..gguf import FileType, GGMLType, TensorSpec, ValueType, Writer
-from ..units import human_size
+from ..errors import ModelInvalid, UsageError
+from ..gguf import FileType, GGMLType, TensorSpec, ValueType, Writer, check_space, check_target
 from . import TYPES, Note, Plan, Progress
 from .checkpoint import Checkpoint, Metadata, Packed, open_checkpoint
 from .quantize import FORMATS, encode
@@ -48,7 +46,7 @@ def run(
             for name, tensor in checkpoint.tensors.items()
         ]
         writer = Writer(path, _metadata(checkpoint, file_type), specs)
-        _check_space(path, writer.nbytes)
+        check_space(path, writer.nbytes)
         plan = _plan(checkpoint, path, specs, writer.nbytes)
         if dry_run:
             plan.seconds = _estimate(checkpoint, specs)
@@ -106,30 +104,8 @@ def _estimate(checkpoint: Checkpoint, specs: list[TensorSpec]) -> float:
 
 def _output(out: Path | None, name: str) -> Path:
     path = Path(name) if out is None else out / name if out.is_dir() else out
-    if not path.parent.is_dir():
-        raise StorageError(f"There is no folder {path.parent} to write to.", remedy="Make it, or choose another.")
-    if path.exists():
-        # Only a model may be replaced: a mistyped argument must not cost a checkpoint, or a text.
-        try:
-            with path.open("rb") as f:
-                magic = f.read(4)
-        except OSError as e:
-            raise StorageError(f"{path} cannot be replaced: {e.strerror or e}.") from e
-        if magic not in (b"GGUF", b""):
-            raise UsageError(
-                f"{path} is there and is no GGUF file; it is not overwritten.", remedy="Choose another name."
-            )
+    check_target(path)
     return path
-
-
-def _check_space(path: Path, need: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if need > free:
-        raise StorageError(
-            f"{path.name} needs {human_size(need)}, and {human_size(free)} are free in {path.parent}.",
-            remedy=f"Free {human_size(need - free)}, or choose another folder.",
-            data={"need_bytes": need, "free_bytes": free},
-        )
 
 
 def _metadata(checkpoint: Checkpoint, file_type: FileType) -> Metadata:

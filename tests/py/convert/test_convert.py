@@ -365,10 +365,10 @@ def test_a_disk_that_fills_up_leaves_nothing(
 
 
 def test_disk_space_is_asked_first(tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pocketllama.convert import job
+    from pocketllama.gguf import target
 
     source = folder(tmp_path / "tiny")
-    monkeypatch.setattr(job.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(target.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(StorageError, match=r"needs .* kB, and 1\.0 kB are free"):
         convert(source)
     assert names(here) == []

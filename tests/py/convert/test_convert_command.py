@@ -9,15 +9,13 @@ import struct
 import subprocess
 import sys
 import time
-import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hf_folders import folder, tokenizer
-from llamas import PARAMS
+from llamas import PARAMS, tensors
 from llamas import folder as meta_folder
 from tests.conftest import SHARED
 from tests.native.cases import CASES
@@ -26,6 +24,7 @@ from pocketllama import gguf
 from pocketllama.cli import convert as command
 from pocketllama.convert import convert
 from pocketllama.errors import UsageError
+from pocketllama.quantize import quantize
 
 CONFIG = CASES["llama"].config | {"model_type": "llama"}
 ENV = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -136,45 +135,33 @@ def test_seven_billion_parameters_take_little_memory(tmp_path: Path) -> None:
 # ---- further types, by way of the quantizer
 
 
-@pytest.fixture
-def quantizer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, ...]]]:
-    """A room that copies what it is given, and remembers."""
-    calls: list[tuple[str, ...]] = []
-
-    def quantize(source: Path, out: Path, type: str, **_: Any) -> None:
-        with gguf.read(source) as f:
-            stored = {t.type.name for t in f.tensors if len(t.shape) > 1}
-        calls.append((*sorted(stored), type))
-        out.write_bytes(source.read_bytes())
-
-    room = types.SimpleNamespace(MIXES={"Q5_K_M": None}, quantize=quantize)
-    monkeypatch.setattr(command, "_quantizer", lambda type: room if type.upper() in room.MIXES else None)
-    yield calls
-
-
 @pytest.mark.parametrize(
     ("kind", "stored"), [("HalfStorage", "F16"), ("BFloat16Storage", "BF16"), ("FloatStorage", "F32")]
 )
 def test_further_types(
-    kind: str,
-    stored: str,
-    quantizer: list[tuple[str, ...]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: Any,
+    kind: str, stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """By way of a file of the checkpoint's own precision, of which nothing is left."""
-    from llamas import tensors
-
-    weights = tensors()
-    if kind == "FloatStorage":
-        weights = {k: v.astype(np.float32) for k, v in weights.items()}
+    """By way of a file of the checkpoint's own precision, of which nothing is left: the same as with two commands."""
+    library = os.environ.get("TEST_LIBRARY") or request.getfixturevalue("engine")
+    monkeypatch.setenv("POCKETLLAMA_LIB", str(library))
     monkeypatch.chdir(tmp_path)
-    command.convert(str(meta_folder(tmp_path / "tiny", weights, PARAMS, cls=kind)), type="q5_k_m")
-    assert quantizer == [(stored, "Q5_K_M")]
+    weights = tensors(dim=256, ffn=256, kv=128)
+    if kind == "FloatStorage":
+        weights = {name: w.astype(np.float32) for name, w in weights.items()}
+    params = PARAMS | {"dim": 256, "hidden_dim": 256}
+    source = meta_folder(tmp_path / "tiny", weights, params, cls=kind)
+    command.convert(str(source), type="Q5_K_M")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny", "tiny-q5_k_m.gguf"]
-    with pytest.raises(UsageError, match="'q6_x' is no type"):
-        command.convert(str(tmp_path / "tiny"), type="q6_x")
+    quantize(convert(source, tmp_path / "first.gguf", type=stored.lower()), tmp_path / "second.gguf", "Q5_K_M")
+    assert (tmp_path / "second.gguf").read_bytes() == (tmp_path / "tiny-q5_k_m.gguf").read_bytes()
+    with gguf.read(tmp_path / "first.gguf") as f:
+        assert {t.type.name for t in f.tensors if len(t.shape) > 1} == {stored}
+
+
+def test_a_type_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'q6_x' is no type") as e:
+        command.convert(str(meta_folder(tmp_path / "tiny")), type="q6_x")
+    assert "Q4_K_M" in str(e.value.remedy)
 
 
 # ---- the same model in two layouts
