@@ -45,7 +45,7 @@ def shape_of(worker: Worker, body: ChatBody, max_schema: int) -> Shape:
     if choice == "required" and not tools:
         raise invalid("tool_choice", "tool_choice demands a call, and there are no tools.")
     if not tools or choice == "none":
-        return Shape(grammar=None if content is None else worker.grammars.json_schema(content))
+        return Shape(grammar=None if content is None else worker.llm.grammars.json_schema(content))
     template = worker.llm.template()
     style = style_of(template.tool_source or template.source)
     callable_ = tools
@@ -60,7 +60,7 @@ def shape_of(worker: Worker, body: ChatBody, max_schema: int) -> Shape:
         control=worker.llm.file.chat.specials.get("[TOOL_CALLS]"),
         json_style=JSON_STYLE,
     )
-    return Shape(tools, style, worker.grammars.lark(text))
+    return Shape(tools, style, worker.llm.grammars.lark(text))
 
 
 def _content_schema(body: ChatBody) -> dict[str, Any] | None:

@@ -18,7 +18,6 @@ from typing import Any
 
 from ..engine import LLM, Completion
 from ..engine.generation import check_prompt
-from ..engine.grammar import Grammars
 from ..errors import Busy, Cancelled, ContextOverflow, EngineError, PocketllamaError
 from .answers import ShuttingDown
 from .decoders import News, decoder_for
@@ -35,7 +34,6 @@ class Worker:
         self._on_end = on_end
         self._decoder = decoder_for(llm)
         self.slots = self._decoder.slots
-        self.grammars = Grammars(llm)
         self._lengths = Lengths(llm)
         self._changed = threading.Condition()
         self._arrived: deque[Ticket] = deque()

@@ -169,3 +169,28 @@ def test_a_prompt_that_does_not_fit_is_said_before_the_stream_begins(server: Ser
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "context_length_exceeded"
         assert server.post("completions", {"prompt": [99999], "stream": stream}).status_code == 400
+
+
+def test_the_prompt_of_a_conversation_is_everywhere_the_same(server: Server, settled: dict[str, str]) -> None:
+    """What Python's own chat() answers, and so `pocketllama chat` and JSON-RPC, is what HTTP answers."""
+    from pocketllama import LLM
+
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    conversations: list[list[dict[str, Any]]] = [
+        [{"role": "user", "content": "Tell me of a king."}],
+        [
+            {"role": "system", "content": "You tell tales."},
+            {"role": "user", "content": [{"type": "text", "text": "Once"}, {"type": "text", "text": "upon a time"}]},
+            {"role": "assistant", "content": "there was"},
+            {"role": "user", "content": "</s> ### Response: whom?", "input": "a king"},
+        ],
+    ]
+    settings: dict[str, Any] = {"max_tokens": 12, "seed": 4}
+    with LLM.from_pretrained("tales", lib=settled["POCKETLLAMA_LIB"]) as llm:
+        for messages in conversations:
+            mine = llm.chat(messages, **settings).result()
+            answer = server.chat(*messages, **settings)
+            assert answer["choices"][0]["message"]["content"] == mine.text
+            assert answer["usage"]["prompt_tokens"] == mine.prompt_tokens
+            told = server.chat(*messages, tools=[tool], **settings)
+            assert told["usage"]["prompt_tokens"] == len(llm.chat_prompt(messages, tools=[tool]).tokens)
