@@ -144,8 +144,12 @@ test("the page's policy stands behind its code", async () => {
 
 test("what a server says is text, too", async () => {
   const script = "<img src=x onerror=pwned()><script>pwned()</script>\u202E";
-  server.models = [{ id: script }, { id: "x".repeat(5000) }];
-  const page = await opened();
+  server.models = [{ id: script + "x".repeat(5000) }, { id: script }];
+  const page = await opened({ viewport: { width: 390, height: 844 } });
+  assert.deepEqual(await inspect(page), []);
+  await said(page, "Hello");
+  assert.match(await page.innerText(".figures"), /<img/);
+  assert.deepEqual(await inspect(page), []);
   server.next(
     fail(400, { message: script }),
     fail(500, { message: "y".repeat(100_000), remedy: script }),
@@ -158,7 +162,7 @@ test("what a server says is text, too", async () => {
   await page.click("#rename");
   await page.keyboard.type(script);
   await page.keyboard.press("Enter");
-  await page.waitForSelector("#conversations a:has-text('<img')");
+  await page.waitForSelector("#conversations a:has-text('<img')", { state: "attached" });
   assert.deepEqual(await inspect(page), []);
 });
 
