@@ -67,7 +67,9 @@ class Guard:
             note = scope.get("note", "")
             ms = (time.monotonic() - started) * 1e3
             line = f"{status} {scope['method']} {printable(scope['path'])[:200]} {ms:.0f} ms {request_id} {note}"
-            log.info("%s", line.rstrip())
+            # The page's files, and who looks whether the server lives, would be most of the log.
+            wanted = status >= 400 or scope["path"].startswith("/v1/")
+            log.log(logging.INFO if wanted else logging.DEBUG, "%s", line.rstrip())
 
     async def _admit(self, scope: Scope, headers: Headers, origin: str, receive: Receive, send: Send) -> None:
         settings, path = self._settings, scope["path"]
@@ -126,7 +128,8 @@ class Guard:
         headers["Referrer-Policy"] = "no-referrer"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
         headers["Content-Security-Policy"] = PAGE_POLICY
-        headers.setdefault("Cache-Control", "no-store")
+        # The page's files have an ETag, and a new version of the server is a new page.
+        headers.setdefault("Cache-Control", "no-store" if scope["path"].startswith(_KEYED) else "no-cache")
         if origin in self._settings.cors:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"

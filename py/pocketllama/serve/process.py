@@ -157,13 +157,17 @@ def _load_one(name: str, parallel: int | None, loading: dict[str, Any]) -> LLM:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         if os.name == "posix":  # a restarted server gets its port back; elsewhere this would let two have it
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
+        listener.listen(128)  # on some systems only this finds that another has the port
     except OSError as e:
+        if listener:
+            listener.close()
         raise UsageError(
             f"Cannot serve on {host}, port {port}: {e.strerror or e}.", remedy="Take another port: --port 8081"
         ) from e

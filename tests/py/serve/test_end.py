@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
-from .server import PATIENCE, Server
+from pocketllama import errors
+from pocketllama.serve import process
+
+from .server import Server
 from .test_leaving import ENDLESS, asking, until
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it(start: Callable[..., Server], signum: int, code: int) -> None:
+def test_ctrl_c_ends_it(start: Callable[..., Server]) -> None:
     server = start()
     assert server.complete(max_tokens=1)
-    assert server.stop(signum) == code or server.process.returncode == -signum
+    assert server.stop(signal.SIGINT) in (130, -signal.SIGINT)
 
 
 def test_what_is_under_way_is_told(start: Callable[..., Server]) -> None:
@@ -33,7 +35,7 @@ def test_what_is_under_way_is_told(start: Callable[..., Server]) -> None:
     ):
         assert streaming.recv(100).startswith(b"HTTP/1.1 200")
         until(lambda: server.metric("requests_running") + server.metric("requests_waiting") == 3)
-        server.stop()
+        assert server.stop() in (143, -signal.SIGTERM)
         end = rest(streaming)
         assert b'"code":"shutting_down"' in end and b"data: [DONE]" in end
         assert b'"code":"shutting_down"' in rest(queued)
@@ -48,24 +50,37 @@ def rest(connection: socket.socket) -> bytes:
     return data
 
 
-def run(settled: dict[str, str], *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pocketllama", "serve", *args]
-    environment = {**os.environ, **settled, **env}
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
+def test_a_port_in_use(server: Server) -> None:
+    with pytest.raises(errors.UsageError, match="Cannot serve") as told:
+        process._listen("127.0.0.1", server.port)
+    assert "--port" in str(told.value.remedy)
 
 
-def test_a_port_in_use(server: Server, settled: dict[str, str]) -> None:
-    done = run(settled, "--port", str(server.port))
-    assert done.returncode == 2 and "Cannot serve" in done.stderr and "--port" in done.stderr
+def test_what_cannot_be_served(settled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POCKETLLAMA_LIB", settled["POCKETLLAMA_LIB"])
+    with pytest.raises(errors.ModelNotFound, match=r"nothing\.gguf"):
+        process._load(["./nothing.gguf"], None, {})
+    with pytest.raises(errors.UsageError, match="both be called"):
+        process._load(["tales", "tales"], None, {})
+    monkeypatch.setenv("POCKETLLAMA_LIB", "avx2")
+    with pytest.raises(errors.UsageError, match="one text at a time"):
+        process._load(["tales"], 2, {})
 
 
-def test_what_cannot_be_served(settled: dict[str, str]) -> None:
-    open_to_all = run(settled, "--host", "0.0.0.0")
-    assert open_to_all.returncode == 2 and "API key" in open_to_all.stderr
-    missing = run(settled, "-m", "./nothing.gguf", "--port", "0")
-    assert missing.returncode == 3 and "nothing.gguf" in missing.stderr
-    twice = run(settled, "-m", "tales", "-m", "tales", "--port", "0")
-    assert twice.returncode == 2 and "both be called" in twice.stderr
+def test_fewer_places_where_memory_is_short(monkeypatch: pytest.MonkeyPatch, settled: dict[str, str]) -> None:
+    monkeypatch.setenv("POCKETLLAMA_LIB", settled["POCKETLLAMA_LIB"])
+    asked: list[int] = []
+
+    def load(name: str, n_seqs: int, **loading: Any) -> Any:
+        asked.append(n_seqs)
+        if n_seqs > 1:
+            raise errors.OutOfMemory("too much")
+        return name
+
+    monkeypatch.setattr(process.LLM, "from_pretrained", load)
+    assert process._load_one("tales", None, {}) == "tales" and asked == [4, 2, 1]
+    with pytest.raises(errors.OutOfMemory):
+        process._load_one("tales", 3, {})  # what was asked for is not made less
 
 
 def test_several_models(start: Callable[..., Server], tales: Any, tmp_path: Any) -> None:

@@ -82,15 +82,15 @@ def test_the_page_is_alone(server: Server) -> None:
 
 
 def test_a_request_has_an_id(server: Server) -> None:
-    own = server.http.get("/health", headers={"x-request-id": "mine-1"}).headers["x-request-id"]
-    made = server.http.get("/health", headers={"x-request-id": "a b\\n"}).headers["x-request-id"]
+    own = server.http.get("/v1/models", headers={"x-request-id": "mine-1"}).headers["x-request-id"]
+    made = server.http.get("/v1/models", headers={"x-request-id": "a b\\n"}).headers["x-request-id"]
     assert own == "mine-1" and made.startswith("req-")
     assert server.logged("mine-1") and server.logged(made)
 
 
 def test_the_log_tells_nothing_that_was_said(server: Server) -> None:
     server.chat("The password is swordfish", max_tokens=2)
-    server.http.get("/health", headers={"x-request-id": "behind-it"})
+    server.http.get("/v1/models", headers={"x-request-id": "behind-it"})
     assert server.logged("behind-it") and not any("swordfish" in line for line in server.lines)
 
 
