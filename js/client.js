@@ -1,12 +1,18 @@
 // What a program gets from load(): one model, served by one runner that is started again if it dies.
 
 import { Completion } from "./completion.js";
-import { camel, checkOptions } from "./names.js";
+import { camel, checkOptions, snake } from "./names.js";
 import { CODES, PocketllamaError } from "./errors.cjs";
 import { Runner, closedError } from "./runner.js";
 
 const LOAD_OPTIONS = ["onProgress", "onSetup", "onStderr", "env", "cwd", "python", "command", "offline", "signal", "contextLength", "kvType", "mmap", "template", "draft"];
-const COMPLETE_OPTIONS = ["maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "contextShift", "keep", "speculate", "signal"];
+// How tokens are chosen and when to end, as the runner has it; a test compares the two.
+const SAMPLING = [
+  "maxTokens", "temperature", "topK", "topP", "repetitionPenalty", "lastNTokens", "seed", "stop", "minP", "typicalP",
+  "frequencyPenalty", "presencePenalty", "xtcProbability", "xtcThreshold", "dryMultiplier", "dryBase", "dryAllowedLength",
+  "mirostat", "mirostatTau", "mirostatEta", "logitBias", "contextShift", "keep", "speculate",
+];
+const COMPLETE_OPTIONS = [...SAMPLING, "signal"];
 const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "schema", "template", "templateVariables", "overflow"];
 
 /**
@@ -88,12 +94,10 @@ export class Llm {
   }
 
   /** What is undefined is left out by JSON, and the runner's default holds. @param {import("./index.cjs").CompleteOptions} options */
-  #sampling({ maxTokens, temperature, topK, topP, repetitionPenalty, lastNTokens, seed, stop, contextShift, keep, speculate }) {
-    return {
-      model: this.model, max_tokens: maxTokens, temperature, top_k: topK, top_p: topP,
-      repetition_penalty: repetitionPenalty, last_n_tokens: lastNTokens, seed, stop: typeof stop === "string" ? [stop] : stop,
-      context_shift: contextShift, keep, speculate,
-    };
+  #sampling(options) {
+    const named = /** @type {Record<string, unknown>} */ (options);
+    const sampling = Object.fromEntries(SAMPLING.map((name) => [snake(name), named[name]]));
+    return { model: this.model, ...sampling, stop: typeof options.stop === "string" ? [options.stop] : options.stop };
   }
 
   /**

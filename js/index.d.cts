@@ -58,6 +58,27 @@ export interface CompleteOptions {
   seed?: number;
   /** End before this text, or the first of these. */
   stop?: string | string[];
+  /** Keep what is at least this fraction as likely as the likeliest; 0 for all. */
+  minP?: number;
+  /** Locally typical sampling; 1 for off. */
+  typicalP?: number;
+  /** Taken from a token's logit for each time that it was among the last. */
+  frequencyPenalty?: number;
+  /** … once, if it was. */
+  presencePenalty?: number;
+  /** How often all likely tokens but the last are left out, where likely means at least xtcThreshold. */
+  xtcProbability?: number;
+  xtcThreshold?: number;
+  /** Penalty for going on with a repetition, growing by dryBase with each token of it beyond dryAllowedLength; 0 for off. */
+  dryMultiplier?: number;
+  dryBase?: number;
+  dryAllowedLength?: number;
+  /** 2: keep the surprise near mirostatTau, in place of topK, topP and the like. */
+  mirostat?: 0 | 2;
+  mirostatTau?: number;
+  mirostatEta?: number;
+  /** What is added to the logits of tokens, by their ids. */
+  logitBias?: Record<number, number>;
   /** Where the context is full, forget its older half and go on, in place of ending. */
   contextShift?: boolean;
   /** How many tokens at the start of the context are not forgotten then. */

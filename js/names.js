@@ -25,3 +25,9 @@ export function camel(value) {
     key.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase()), camel(inner),
   ]));
 }
+
+/**
+ * An option's name as the protocol writes it: lastNTokens → last_n_tokens.
+ * @param {string} name
+ */
+export const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

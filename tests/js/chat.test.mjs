@@ -46,6 +46,12 @@ test("options of a chat get the protocol's names", () => using(async (llm) => {
   assert.throws(() => llm.chat("x"), /array of messages/);
 }));
 
+test("every sampler has its option", () => using(async (llm) => {
+  const options = { minP: 0.1, typicalP: 0.9, dryMultiplier: 0.5, xtcProbability: 0.2, logitBias: { 5: -1 }, frequencyPenalty: 0.1 };
+  const { messages, model, stream, ...sent } = JSON.parse(await llm.chat([user("params")], options).text());
+  assert.deepEqual(sent, { min_p: 0.1, typical_p: 0.9, dry_multiplier: 0.5, xtc_probability: 0.2, logit_bias: { 5: -1 }, frequency_penalty: 0.1 });
+}));
+
 test("a chat is aborted, and its messages are those of the call", () => using(async (llm) => {
   const abort = new AbortController();
   await assert.rejects(async () => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -167,3 +168,16 @@ def test_the_wheel_carries_the_javascript_side(program: str, tmp_path: Path, gol
     )
     assert alone.returncode == 7
     assert "came with pip" in alone.stderr and "pocketllama js" in alone.stderr
+
+
+def test_options_of_a_completion_are_pythons() -> None:
+    from dataclasses import fields
+
+    from pocketllama.engine.options import Sampling
+
+    source = (REPO / "js" / "client.js").read_text()
+    listed = source.partition("const SAMPLING = [")[2].partition("]")[0]
+    names = {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name) for name in re.findall(r'"(\w+)"', listed)}
+    assert names == {f.name for f in fields(Sampling)}
+    types = (REPO / "js" / "index.d.cts").read_text()
+    assert all(f"  {name}?: " in types for name in re.findall(r'"(\w+)"', listed))
