@@ -96,7 +96,7 @@ def _make(
         found = [tensors[name] for name in names]
         made = _build(source, found, shape)
         if made is not None:
-            return Mapped(made, lambda rows: rows + np.float32(part.plus)) if part.plus else made  # type: ignore[arg-type]
+            return _changed(made, part)
         count = f"{len(found)} tensors as " if len(found) > 1 else "the tensor "
         wrong = f"{count}{names[0]} for {part.target.replace('{i}', str(i))} of shape {shape} has {found[0].shape}"
     if wrong:
@@ -107,6 +107,22 @@ def _make(
         f"The checkpoint has no tensor {_names(part.sources[0], i)[0]}, which its architecture needs.",
         remedy="Some of its files may be missing.",
     )
+
+
+def _changed(tensor: Tensor | Packed, part: Part) -> Tensor | Packed:
+    """What is done to the numbers themselves; none of it is asked of blocks."""
+    if isinstance(tensor, Packed):
+        return tensor
+    if part.plus:
+        return Mapped(tensor, lambda rows: rows + np.float32(part.plus))
+    return Mapped(tensor, _unit) if part.unit else tensor
+
+
+def _unit(rows: F32) -> F32:
+    """Each row divided by its length; one of zeros stays."""
+    length = np.sqrt((rows.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
+    out: F32 = (rows / np.maximum(length, 1e-7)).astype(np.float32)
+    return out
 
 
 def _names(source: Source, i: int) -> list[str]:

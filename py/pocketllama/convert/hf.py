@@ -13,7 +13,7 @@ from ..gguf import ArrayOf, ValueType
 from .assemble import assemble, text_names
 from .checkpoint import Checkpoint, Metadata, Packed, model_name, stored_type
 from .config import Config, read_json, shown
-from .families import FAMILIES, Model
+from .families import DEFAULTS, FAMILIES, Model
 from .hf_vocabulary import read_vocabulary
 from .shards import Weights
 from .tensor import Tensor
@@ -85,6 +85,7 @@ def _text_config(config: Config) -> Config:
     deep = config.sub("vision_config").get("deepstack_visual_indexes")
     if isinstance(deep, list):
         values["n_deepstack_layers"] = len(deep)
+    values = DEFAULTS.get(str(values.get("model_type")), {}) | {k: v for k, v in values.items() if v is not None}
     return Config(values, "config.json: text_config")
 
 

@@ -133,6 +133,27 @@ def test_a_model_that_sees_is_converted_for_its_text(tmp_path: Path) -> None:
     assert any("sees" in note for note in notes)
 
 
+def test_what_a_model_that_sees_leaves_out_is_as_transformers_has_it(tmp_path: Path) -> None:
+    """Gemma 3's text_config says neither how many heads it has nor how long a context."""
+    case = CASES["gemma3"]
+    values = config(case)
+    for key in ("num_attention_heads", "num_key_value_heads", "max_position_embeddings", "head_dim"):
+        del values[key]
+    source = folder(tmp_path / "m", {"model_type": "gemma3", "text_config": values}, weights(case))
+    with pytest.raises(ModelInvalid, match=re.escape("(2048, 64) has (128, 64)")):  # eight heads of 256
+        convert(source, tmp_path)
+
+
+def test_baichuan_2_has_rows_of_length_1_in_its_output(tmp_path: Path) -> None:
+    case = CASES["baichuan"]
+    source = folder(tmp_path / "m", config(case) | {"z_loss_weight": 0, "model_max_length": 128}, weights(case))
+    with gguf.read(convert(source, tmp_path, type="f32")) as f:
+        t = next(t for t in f.tensors if t.name == "output.weight")
+        found = np.frombuffer(f.tensor_bytes(t), np.float32).reshape(t.shape[::-1])
+    plain = weights(case)["lm_head.weight"]
+    assert np.allclose(found, plain / np.linalg.norm(plain, axis=1, keepdims=True), rtol=1e-5)
+
+
 def test_names_of_a_model_that_was_saved_without_its_head(tmp_path: Path) -> None:
     """As GPT-2 and BLOOM were: no 'transformer.' in front."""
     case = CASES["gpt2"]

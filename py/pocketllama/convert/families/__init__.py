@@ -83,4 +83,14 @@ FAMILIES: dict[str, Callable[[Config], Model]] = {
     "RefinedWebModel": older.falcon,
 }
 
-__all__ = ["FAMILIES", "Model", "Part", "Source"]
+# What transformers takes where a config does not say: those of models that see leave out what is usual.
+_LLAMA = {"hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32}
+_GEMMA3 = {"num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 131072}
+DEFAULTS: dict[str, dict[str, int]] = {
+    "llama": {**_LLAMA, "intermediate_size": 11008},
+    "mistral": {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072},
+    "gemma3": {**_GEMMA3, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26},
+    "gemma3_text": {**_GEMMA3, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26},
+}
+
+__all__ = ["DEFAULTS", "FAMILIES", "Model", "Part", "Source"]

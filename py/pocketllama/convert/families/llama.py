@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from ...errors import UsageError
@@ -130,8 +131,9 @@ def baichuan(c: Config) -> Model:
         )
     rope = read_rope(c, d.head)
     pack = f"{AT}.self_attn.W_pack"
+    second = c.get("z_loss_weight") is not None  # Baichuan 2, whose code brings the output's rows to length 1
     parts = [
-        *ends(c, d),
+        *(replace(p, unit=second and p.target == "output.weight") for p in ends(c, d)),
         *linear(pack, f"{BLK}.attn_q", d.dim, d.dim, pick=then(share(0, 3), interleaved(d.heads))),
         *linear(pack, f"{BLK}.attn_k", d.dim, d.dim, pick=then(share(1, 3), interleaved(d.heads))),
         *linear(pack, f"{BLK}.attn_v", d.dim, d.dim, pick=share(2, 3)),

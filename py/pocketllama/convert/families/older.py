@@ -36,7 +36,7 @@ BUFFERS = (
 
 
 def _dims(c: Config) -> Dims:
-    return read_dims(c, ffn=4 * c.size("hidden_size", "n_embd", "d_model"))
+    return read_dims(c, ffn=4 * c.size("hidden_size", "n_embd", "n_embed", "d_model"))
 
 
 def _without_rope(c: Config, d: Dims, **more: Any) -> dict[str, Any]:

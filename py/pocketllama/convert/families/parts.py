@@ -44,6 +44,7 @@ class Part:
     """A tensor of the file, `{i}` standing for the layer in all names, one of `layers` (all of them).
 
     It is made of the first of `sources` that the checkpoint has. `shape` is torch's. `plus`: is added to each element.
+    `unit`: rows are brought to length 1.
     """
 
     target: str
@@ -51,6 +52,7 @@ class Part:
     sources: tuple[Source, ...]
     optional: bool = False
     plus: float = 0.0
+    unit: bool = False
     layers: range | None = None
 
 
@@ -83,9 +85,12 @@ class Dims:
     ctx: int
 
 
+_CONTEXT = ("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "n_ctx", "model_max_length")
+
+
 def read_dims(c: Config, *, ffn: int | None = None, head: int | None = None, kv: int | None = None) -> Dims:
     """From the config, under whichever of its names; `ffn`, `head` and `kv` where it does not say."""
-    dim = c.size("hidden_size", "n_embd", "d_model")
+    dim = c.size("hidden_size", "n_embd", "n_embed", "d_model")
     heads = c.size("num_attention_heads", "n_head", "n_heads")
     return Dims(
         dim=dim,
@@ -94,7 +99,7 @@ def read_dims(c: Config, *, ffn: int | None = None, head: int | None = None, kv:
         kv=c.size("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num", default=kv or heads),
         head=c.size("head_dim", "kv_channels", default=head or max(1, dim // heads)),
         ffn=c.size("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", default=ffn),
-        ctx=c.size("max_position_embeddings", "n_positions", "seq_length", "max_seq_len", "n_ctx", default=2048),
+        ctx=c.size(*_CONTEXT, default=2048),
     )
 
 
