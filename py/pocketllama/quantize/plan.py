@@ -12,8 +12,8 @@ from ..gguf import GGMLType, TensorInfo
 from .mixes import MIXES, Facts, Mix, tensor_type
 
 T = GGMLType
-# A type of 256-weight blocks, for rows that 256 does not divide: the nearest that has blocks of 32, not smaller.
-_FALLBACK = {T.Q2_K: T.IQ4_NL, T.Q3_K: T.IQ4_NL, T.IQ4_XS: T.IQ4_NL, T.Q4_K: T.Q5_0, T.Q5_K: T.Q5_1, T.Q6_K: T.Q8_0}
+# A type of 256-weight blocks, for rows that 256 does not divide: what llama.cpp takes then, with blocks of 32.
+_FALLBACK = {T.Q2_K: T.Q4_0, T.Q3_K: T.Q4_0, T.IQ4_XS: T.IQ4_NL, T.Q4_K: T.Q5_0, T.Q5_K: T.Q5_1, T.Q6_K: T.Q8_0}
 # Matrices that are small and decide much: the router of experts, learned positions, convolutions of state spaces.
 _KEPT = re.compile(
     r"ffn_gate_inp|position_embd|token_types|ssm_conv1d|attn_rel_b|altup|laurel|per_layer_model_proj|time_mix"

@@ -121,7 +121,7 @@ def test_rows_that_do_not_fit() -> None:
         for name in ("Q2_K", "Q3_K_S", "IQ4_XS", "Q4_K_S", "Q5_K_S", "Q6_K")
     }
     assert found == {
-        "Q2_K": "IQ4_NL", "Q3_K_S": "IQ4_NL", "IQ4_XS": "IQ4_NL", "Q4_K_S": "Q5_0", "Q5_K_S": "Q5_1", "Q6_K": "Q8_0",
+        "Q2_K": "Q4_0", "Q3_K_S": "Q4_0", "IQ4_XS": "IQ4_NL", "Q4_K_S": "Q5_0", "Q5_K_S": "Q5_1", "Q6_K": "Q8_0",
     }  # fmt: skip
     assert chosen("Q4_K_M", *of)["output.weight"] == "Q8_0"
     of = model(4, width=4096 + 16)
