@@ -52,7 +52,8 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
     const __m256i pairs = _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes));
     const __m128i low = add_up_pairs(_mm256_castsi256_si128(pairs)), high = add_up_pairs(_mm256_extracti128_si256(pairs, 1));
     _mm_storeu_si64(out->minus_pairs16, _mm_unpacklo_epi32(low, high));
-    _mm_storeu_si32(out->minus_pairs, _mm_add_epi16(low, high));
+    const int32_t both = _mm_cvtsi128_si32(_mm_add_epi16(low, high));  // GCC 10 knows no _mm_storeu_si32
+    __builtin_memcpy(out->minus_pairs, &both, sizeof both);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out->q), bytes);
     out->d = largest / 127.0f;
     for (int h = 0; h < 2; ++h) out->minus_sum16[h] = out->minus_pairs16[h][0] + out->minus_pairs16[h][1];
