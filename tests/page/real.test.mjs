@@ -41,6 +41,7 @@ async function serving(port, ...options) {
     cwd: REPO,
     env: { ...process.env, PYTHONPATH: `${REPO}/py` },
     stdio: ["ignore", "ignore", "pipe"],
+    detached: true, // a group of its own: the npx entry has a child, and a kill is for both
   });
   const ended = once(child, "exit");
   let log = "";
@@ -57,7 +58,7 @@ async function serving(port, ...options) {
     /** What it counts. */
     metrics: async () => await (await fetch(`http://127.0.0.1:${port}/metrics`)).text(),
     async end(signal = "SIGTERM") {
-      child.kill(signal);
+      if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, signal);
       await ended;
     },
   };
