@@ -29,6 +29,12 @@ Scratch& scratch(int64_t head_dim, int64_t value_stride) {
   return s;
 }
 
+void prefetch(const std::byte* from, int64_t bytes) {
+#if defined(__GNUC__)
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+#endif
+}
+
 // Items of one sequence that follow each other in the batch.
 struct Run {
   const Item* items;
@@ -56,10 +62,17 @@ struct Attention {
     // Rows of values are whole vectors of any ISA, so that none is read in part.
     const int64_t value_stride = (c.value_dim + 15) / 16 * 16;
     Scratch& s = scratch(c.head_dim, value_stride);
-    const int64_t key_at = cache.bytes_of(kv_head * c.head_dim), value_at = cache.bytes_of(kv_head * c.value_dim);
-    for (int64_t j = 0; j < n; ++j) {
-      cache.unpack(k, cache.key(layer, seq, at + j) + key_at, s.rows.data() + j * c.head_dim, c.head_dim);
-      cache.unpack(k, cache.value(layer, seq, at + j) + value_at, s.values.data() + j * value_stride, c.value_dim);
+    const std::byte *const keys = cache.key(layer, seq, kv_head, at), *const values = cache.value(layer, seq, kv_head, at);
+    // What comes next, while this is worked on: the hardware's own prefetch ends with each page.
+    prefetch(keys + n * cache.key_bytes(), kAttentionKeys * cache.key_bytes());
+    prefetch(values + n * cache.value_bytes(), kAttentionKeys * cache.value_bytes());
+    cache.unpack(k, keys, s.rows.data(), n * c.head_dim);
+    if (value_stride == c.value_dim) {
+      cache.unpack(k, values, s.values.data(), n * c.value_dim);
+    } else {
+      for (int64_t j = 0; j < n; ++j) {
+        cache.unpack(k, values + j * cache.value_bytes(), s.values.data() + j * value_stride, c.value_dim);
+      }
     }
     k.transpose_keys(s.rows.data(), c.head_dim, n, c.head_dim, s.keys.data());
     return {s.keys.data(), s.values.data(), c.head_dim, c.value_dim, value_stride, c.attn_scale, c.attn_soft_cap};
@@ -104,8 +117,10 @@ void store(const Config& c, KvCache& cache, Ops& ops, int64_t layer, std::span<c
   ops.pool().parallel_for(static_cast<int64_t>(batch.size()), 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Item& item = batch[static_cast<size_t>(i)];
-      cache.pack(table, k + i * c.kv_dim(), cache.key(layer, item.seq, item.pos), c.kv_dim());
-      cache.pack(table, v + i * c.v_dim(), cache.value(layer, item.seq, item.pos), c.v_dim());
+      for (int64_t head = 0; head < c.n_kv_heads; ++head) {
+        cache.pack(table, k + i * c.kv_dim() + head * c.head_dim, cache.key(layer, item.seq, head, item.pos), c.head_dim);
+        cache.pack(table, v + i * c.v_dim() + head * c.value_dim, cache.value(layer, item.seq, head, item.pos), c.value_dim);
+      }
     }
   });
 }

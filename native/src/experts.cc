@@ -10,6 +10,8 @@
 namespace pl {
 namespace {
 
+constexpr int64_t kChoiceBytes = int64_t{32} << 20;
+
 // Leaves a chance only to the experts of the best groups. With a bias a group is as good as its two best experts, without
 // one as its best (DeepSeek-V3, and V2).
 void choose_groups(const Config& c, bool biased, std::vector<float>& chances) {
@@ -60,25 +62,68 @@ void choose(const Config& c, const Layer& l, float* logits, std::vector<float>& 
   for (int64_t j = 0; j < c.n_experts_used; ++j) weights[order[static_cast<size_t>(j)]] *= factor;
 }
 
+// y(i, :) += what the experts that token i has chosen make of h(i, :), for the tokens of s.choices.
+void run_experts(const Config& c, const Layer& l, Ops& ops, State& s, const float* h) {
+  const auto n = static_cast<int64_t>(s.choices.size());
+  float* const rows = s.expert_rows.data();
+  for (int64_t i = 0; i < n; ++i) std::copy_n(h + s.choices[static_cast<size_t>(i)].token * c.dim, c.dim, rows + i * c.dim);
+  // Calls use(expert, first, n) for each expert and its choices, which follow each other.
+  const auto each = [&s, n](auto use) {
+    const Choice* const all = s.choices.data();
+    for (int64_t first = 0, end = 0; first < n; first = end) {
+      while (end < n && all[end].expert == all[first].expert) ++end;
+      use(all[first].expert, first, end - first);
+    }
+  };
+  const int64_t ffn = c.expert_ffn_dim;
+  s.products.clear();
+  each([&](int64_t e, int64_t first, int64_t count) {
+    const Matrix gate = l.expert_gate[e], up = l.expert_up[e];
+    const Rows in = ops.prepare(rows + first * c.dim, count, c.dim, {&gate, &up}, s.blocks, first * c.dim / kActBlock);
+    s.products.push_back({gate, in, s.gate.data() + first * ffn, ffn});
+    s.products.push_back({up, in, s.up.data() + first * ffn, ffn});
+  });
+  ops.matmul(s.products);
+  ops.activate(c, s.gate.data(), s.up.data(), s.up.data(), n, ffn);
+  s.products.clear();
+  each([&](int64_t e, int64_t first, int64_t count) {
+    const Matrix down = l.expert_down[e];
+    const Rows mid = ops.prepare(s.up.data() + first * ffn, count, ffn, {&down}, s.ffn_blocks, first * ffn / kActBlock);
+    s.products.push_back({down, mid, rows + first * c.dim, c.dim});
+  });
+  ops.matmul(s.products);
+  // A token's experts are added in the order of their numbers, whoever else is in the batch.
+  for (int64_t i = 0; i < n; ++i) {
+    const Choice& choice = s.choices[static_cast<size_t>(i)];
+    ops.kernels().axpy_f32(s.y.data() + choice.token * c.dim, choice.weight, rows + i * c.dim, c.dim);
+  }
+}
+
 }  // namespace
+
+int64_t choices_together(const Config& c, int64_t max) {
+  if (c.n_experts == 0 || c.n_experts_used == 0) return 0;
+  const int64_t bytes = (c.dim + 2 * c.expert_ffn_dim) * static_cast<int64_t>(sizeof(float));
+  return std::clamp<int64_t>(kChoiceBytes / bytes / c.n_experts_used, 1, max) * c.n_experts_used;
+}
 
 void mix_experts(const Config& c, const Layer& l, Ops& ops, State& s, const float* h, int64_t n) {
   ops.matmul(l.router, ops.prepare(h, n, c.dim, {&l.router}, s.blocks), s.router.data(), c.n_experts);
-  // Token by token: simple, and right; grouping tokens by expert belongs to the fast kernels.
-  for (int64_t i = 0; i < n; ++i) {
-    float* weights = s.router.data() + i * c.n_experts;
-    choose(c, l, weights, s.chances, s.experts);
-    const Rows in = ops.prepare(h + i * c.dim, 1, c.dim, {&l.expert_gate.any(), &l.expert_up.any()}, s.blocks);
-    for (int64_t j = 0; j < c.n_experts_used; ++j) {
-      const int64_t e = s.experts[static_cast<size_t>(j)];
-      const Matrix gate = l.expert_gate[e], up = l.expert_up[e], down = l.expert_down[e];
-      ops.matmul(gate, in, s.gate.data(), c.expert_ffn_dim);
-      ops.matmul(up, in, s.up.data(), c.expert_ffn_dim);
-      ops.activate(c, s.gate.data(), s.up.data(), s.up.data(), 1, c.expert_ffn_dim);
-      const Rows mid = ops.prepare(s.up.data(), 1, c.expert_ffn_dim, {&down}, s.ffn_blocks);
-      ops.matmul(down, mid, s.expert_out.data(), c.dim);
-      ops.kernels().axpy_f32(s.y.data() + i * c.dim, weights[e], s.expert_out.data(), c.dim);
+  const int64_t together = choices_together(c, s.max_batch) / c.n_experts_used;
+  for (int64_t begin = 0; begin < n; begin += together) {
+    s.choices.clear();
+    for (int64_t i = begin; i < std::min(n, begin + together); ++i) {
+      float* const weights = s.router.data() + i * c.n_experts;
+      choose(c, l, weights, s.chances, s.experts);
+      for (int64_t j = 0; j < c.n_experts_used; ++j) {
+        const int32_t e = s.experts[static_cast<size_t>(j)];
+        s.choices.push_back({e, static_cast<int32_t>(i), weights[e]});
+      }
     }
+    std::sort(s.choices.begin(), s.choices.end(), [](const Choice& a, const Choice& b) {
+      return a.expert != b.expert ? a.expert < b.expert : a.token < b.token;
+    });
+    run_experts(c, l, ops, s, h);
   }
 }
 

@@ -28,7 +28,7 @@ struct Pass {
 void embed(const Pass& p) {
   const Weights& w = p.model.weights;
   const Kernels& k = p.ops.kernels();
-  p.ops.pool().parallel_for(p.n, 4, [&](int64_t begin, int64_t end) {
+  p.ops.pool().parallel_for(p.n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Item& item = p.batch[static_cast<size_t>(i)];
       float* x = p.s.x.data() + i * p.c.dim;
@@ -64,7 +64,7 @@ void norm_heads(const Pass& p, const NormWeights& w, float* heads, int64_t n_hea
 void turn_heads(const Pass& p, float* heads, int64_t n_heads, bool slides) {
   const Kernels& k = p.ops.kernels();
   const auto turn = p.c.rope == Rope::kInterleaved ? k.rope_interleaved : k.rope_halves;
-  p.ops.pool().parallel_for(p.n, 4, [&](int64_t begin, int64_t end) {
+  p.ops.pool().parallel_for(p.n, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t head = 0; head < n_heads; ++head) {
         turn(heads + (i * n_heads + head) * p.c.head_dim, p.rope.cos(i, slides), p.rope.sin(i, slides), p.c.rope_dim);
@@ -101,9 +101,7 @@ void project(const Pass& p, const Layer& l, const float* h) {
   const Config& c = p.c;
   State& s = p.s;
   const Rows in = p.ops.prepare(h, p.n, c.dim, {&l.wq, &l.wk, &l.wv}, s.blocks);
-  p.ops.matmul(l.wq, in, s.q.data(), c.n_heads * c.head_dim);
-  p.ops.matmul(l.wk, in, s.k.data(), c.kv_dim());
-  p.ops.matmul(l.wv, in, s.v.data(), c.v_dim());
+  p.ops.matmul({{l.wq, in, s.q.data(), c.n_heads * c.head_dim}, {l.wk, in, s.k.data(), c.kv_dim()}, {l.wv, in, s.v.data(), c.v_dim()}});
   if (c.qkv_clamp == 0) return;
   clamp(s.q, p.n * c.n_heads * c.head_dim, c.qkv_clamp);
   clamp(s.k, p.n * c.kv_dim(), c.qkv_clamp);
@@ -137,8 +135,7 @@ void feed_forward(const Pass& p, const Ffn& ffn, const float* h) {
   State& s = p.s;
   const int64_t width = ffn.up.rows;
   const Rows in = p.ops.prepare(h, p.n, c.dim, {&ffn.gate, &ffn.up}, s.blocks);
-  if (ffn.gate) p.ops.matmul(ffn.gate, in, s.gate.data(), width);
-  p.ops.matmul(ffn.up, in, s.up.data(), width);
+  p.ops.matmul({{ffn.gate, in, s.gate.data(), width}, {ffn.up, in, s.up.data(), width}});
   p.ops.activate(c, ffn.gate ? s.gate.data() : nullptr, s.up.data(), s.up.data(), p.n, width);
   const Rows mid = p.ops.prepare(s.up.data(), p.n, width, {&ffn.down}, s.ffn_blocks);
   p.ops.matmul(ffn.down, mid, s.y.data(), c.dim);
@@ -238,35 +235,39 @@ void predict(const Pass& p) {
 
 namespace {
 
-// The arrays that have a row for each token, and its floats: one list for what is allocated and what is asked for before.
-std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config& c) {
-  const int64_t ffn = c.widest_ffn();
-  return {{&State::x, c.dim}, {&State::h, c.dim}, {&State::y, c.dim}, {&State::q, c.n_heads * c.head_dim},
-          {&State::k, c.kv_dim()}, {&State::v, c.v_dim()}, {&State::attended, c.n_heads * c.value_dim},
-          {&State::gate, ffn}, {&State::up, ffn}, {&State::router, c.n_experts}};
+// How large each array is for batches of `max` tokens: one list for what is allocated and what is asked for before.
+std::vector<std::pair<std::vector<float> State::*, int64_t>> arrays(const Config& c, int64_t max) {
+  const int64_t choices = choices_together(c, max), ffn = std::max(max * c.widest_ffn(), choices * c.expert_ffn_dim);
+  return {{&State::x, max * c.dim}, {&State::h, max * c.dim}, {&State::y, max * c.dim},
+          {&State::q, max * c.n_heads * c.head_dim}, {&State::k, max * c.kv_dim()}, {&State::v, max * c.v_dim()},
+          {&State::attended, max * c.n_heads * c.value_dim}, {&State::gate, ffn}, {&State::up, ffn},
+          {&State::router, max * c.n_experts}, {&State::chances, c.n_experts}, {&State::expert_rows, choices * c.dim}};
 }
 // The same for those of quantized activations, in blocks.
-std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(const Config& c) {
-  return {{&State::blocks, std::max(c.dim, c.n_heads * c.value_dim) / kActBlock},
-          {&State::ffn_blocks, c.widest_ffn() / kActBlock}};
+std::vector<std::pair<std::vector<ActBlock> State::*, int64_t>> block_arrays(const Config& c, int64_t max) {
+  const int64_t choices = choices_together(c, max);
+  return {{&State::blocks, std::max(max * std::max(c.dim, c.n_heads * c.value_dim), choices * c.dim) / kActBlock},
+          {&State::ffn_blocks, std::max(max * c.widest_ffn(), choices * c.expert_ffn_dim) / kActBlock}};
 }
 
 }  // namespace
 
 State::State(const Config& c, int64_t max) : max_batch(max) {
-  for (const auto& [array, cols] : arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
-  for (const auto& [array, cols] : block_arrays(c)) (this->*array).resize(static_cast<size_t>(max * cols));
-  experts.resize(static_cast<size_t>(c.n_experts)), chances.resize(experts.size());
-  if (c.n_experts > 0) expert_out.resize(static_cast<size_t>(c.dim));
+  for (const auto& [array, size] : arrays(c, max)) (this->*array).resize(static_cast<size_t>(size));
+  for (const auto& [array, size] : block_arrays(c, max)) (this->*array).resize(static_cast<size_t>(size));
+  experts.resize(static_cast<size_t>(c.n_experts));
+  choices.reserve(static_cast<size_t>(choices_together(c, max)));
+  products.reserve(2 * choices.capacity());
   positions.reserve(static_cast<size_t>(max));
 }
 
 uint64_t State::bytes_needed(const Config& c, int64_t max) {
-  int64_t floats = 1 + 2 * c.rope_dim;  // a position, and its cosines and sines for two kinds of layers
-  for (const auto& [array, cols] : arrays(c)) floats += cols;
-  int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
-  for (const auto& [array, cols] : block_arrays(c)) bytes += cols * static_cast<int64_t>(sizeof(ActBlock));
-  return static_cast<uint64_t>(max * bytes + (c.n_experts + c.dim) * static_cast<int64_t>(sizeof(float)));
+  // Of each token a position, and its cosines and sines for two kinds of layers; of each choice itself and its products.
+  int64_t bytes = max * (1 + 2 * c.rope_dim) * static_cast<int64_t>(sizeof(float));
+  bytes += choices_together(c, max) * static_cast<int64_t>(sizeof(Choice) + 2 * sizeof(MatMul)) + c.n_experts * 4;
+  for (const auto& [array, size] : arrays(c, max)) bytes += size * static_cast<int64_t>(sizeof(float));
+  for (const auto& [array, size] : block_arrays(c, max)) bytes += size * static_cast<int64_t>(sizeof(ActBlock));
+  return static_cast<uint64_t>(bytes);
 }
 
 void forward(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTables& rope, std::span<const Item> batch,

@@ -23,6 +23,15 @@ struct Item {
   Wants wants = Wants::kNothing;
 };
 
+// An expert that a token has chosen, and what its output is multiplied by.
+struct Choice {
+  int32_t expert, token;
+  float weight;
+};
+// How many choices of a batch of `max` tokens are computed together, in whole tokens: as many as there are, while their
+// arrays stay within 32 MiB. 0 for a model without experts.
+int64_t choices_together(const Config& config, int64_t max);
+
 // The arrays of one pass, for up to max_batch tokens; made once.
 struct State {
   State(const Config& config, int64_t max_batch);
@@ -39,9 +48,11 @@ struct State {
   std::vector<float> y;         // (n, dim), what a block adds to x
   std::vector<float> gate, up;  // (n, ffn_dim), of the widest
   std::vector<float> router;    // (n, n_experts)
-  std::vector<int32_t> experts;   // (n_experts), one token's, the likeliest first
-  std::vector<float> chances;     // (n_experts), one token's
-  std::vector<float> expert_out;  // (dim), what one of them adds
+  std::vector<int32_t> experts;    // (n_experts), one token's, the likeliest first
+  std::vector<float> chances;      // (n_experts), one token's
+  std::vector<Choice> choices;     // of a batch's tokens, by expert
+  std::vector<float> expert_rows;  // (choices, dim), what goes into experts, and what comes out of them
+  std::vector<MatMul> products;    // of all experts
   std::vector<float> latent, latent_part, latent_wide;  // of latent attention, where there is any
   std::vector<ActBlock> blocks, ffn_blocks;  // activations, quantized
   std::vector<int32_t> positions;            // (n)

@@ -17,8 +17,6 @@ int64_t row_bytes(Type type, int64_t n) { return n / info(type).block_elements *
 
 }  // namespace
 
-int64_t KvCache::bytes_of(int64_t n) const { return row_bytes(type_, n); }
-
 void KvCache::pack(const Kernels& k, const float* from, std::byte* to, int64_t n) const {
   if (type_ == Type::F16) {
     k.f32_to_f16(from, reinterpret_cast<uint16_t*>(to), n);
@@ -58,7 +56,7 @@ uint64_t KvCache::bytes_needed(const Config& c, int64_t n_seqs, int64_t n_ctx, T
 void KvCache::Free::operator()(std::byte* p) const { std::free(p); }
 
 KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
-    : n_seqs_(n_seqs), n_ctx_(n_ctx), type_(type), bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
+    : n_seqs_(n_seqs), n_ctx_(n_ctx), n_heads_(c.n_kv_heads), type_(type), bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
   const int64_t block = info(type).block_elements;
   if (c.head_dim % block != 0 || c.value_dim % block != 0) {
     fail(ErrorKind::kUsage,
@@ -66,11 +64,11 @@ KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
          static_cast<long long>(c.head_dim), static_cast<long long>(c.value_dim), static_cast<long long>(block),
          info(type).name);
   }
-  key_bytes_ = row_bytes(type, c.kv_dim()), value_bytes_ = row_bytes(type, c.v_dim());
+  key_bytes_ = row_bytes(type, c.head_dim), value_bytes_ = row_bytes(type, c.value_dim);
   // calloc of this size maps zero pages, which cost nothing until they are written.
   data_.reset(static_cast<std::byte*>(std::calloc(bytes_, 1)));
   if (!data_) fail_memory(bytes_, "the keys and values of a context");
-  values_at_ = c.n_layers * n_seqs * n_ctx * key_bytes_;  // smaller than what there is
+  values_at_ = c.n_layers * n_seqs * n_heads_ * n_ctx * key_bytes_;  // smaller than what there is
 }
 
 }  // namespace pl

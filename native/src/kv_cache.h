@@ -20,23 +20,21 @@ class KvCache {
   Type type() const { return type_; }
   uint64_t bytes() const { return bytes_; }
 
-  // Row `pos` of a layer's keys: (n_kv_heads * head_dim) elements of type(), as in a row of a matrix of that type.
-  std::byte* key(int64_t layer, int64_t seq, int64_t pos) const {
-    return data_.get() + ((layer * n_seqs_ + seq) * n_ctx_ + pos) * key_bytes_;
+  // The key of `pos` of one KV head: (head_dim) elements of type(), as in a row of a matrix of that type. A head's keys
+  // follow each other, for attention reads them one after the other.
+  std::byte* key(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
+    return data_.get() + (((layer * n_seqs_ + seq) * n_heads_ + head) * n_ctx_ + pos) * key_bytes_;
   }
-  // … of its values: (n_kv_heads * value_dim).
-  std::byte* value(int64_t layer, int64_t seq, int64_t pos) const {
-    return data_.get() + values_at_ + ((layer * n_seqs_ + seq) * n_ctx_ + pos) * value_bytes_;
+  // … and the value: (value_dim).
+  std::byte* value(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
+    return data_.get() + values_at_ + (((layer * n_seqs_ + seq) * n_heads_ + head) * n_ctx_ + pos) * value_bytes_;
   }
   int64_t key_bytes() const { return key_bytes_; }
   int64_t value_bytes() const { return value_bytes_; }
 
-  // Floats to elements of a row (n of them, whole blocks), and back.
+  // Floats to elements (n of them, of one head or of several positions), and back.
   void pack(const Kernels& k, const float* from, std::byte* to, int64_t n) const;
   void unpack(const Kernels& k, const std::byte* from, float* to, int64_t n) const;
-  // The bytes of n elements.
-  int64_t bytes_of(int64_t n) const;
-
   // The bytes that a cache of this size takes.
   static uint64_t bytes_needed(const Config& config, int64_t n_seqs, int64_t n_ctx, Type type);
 
@@ -45,7 +43,7 @@ class KvCache {
     void operator()(std::byte* p) const;
   };
 
-  int64_t n_seqs_, n_ctx_;
+  int64_t n_seqs_, n_ctx_, n_heads_;
   Type type_;
   int64_t key_bytes_, value_bytes_, values_at_ = 0;
   uint64_t bytes_;

@@ -30,18 +30,22 @@ void shift(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTable
     const auto down = [&](std::byte* to, const std::byte* from, int64_t row_bytes) {
       std::memmove(to, from, static_cast<size_t>(moved * row_bytes));
     };
-    down(cache.key(layer, seq, keep), cache.key(layer, seq, keep + discard), cache.key_bytes());
-    down(cache.value(layer, seq, keep), cache.value(layer, seq, keep + discard), cache.value_bytes());
+    for (int64_t head = 0; head < c.n_kv_heads; ++head) {
+      down(cache.key(layer, seq, head, keep), cache.key(layer, seq, head, keep + discard), cache.key_bytes());
+      down(cache.value(layer, seq, head, keep), cache.value(layer, seq, head, keep + discard), cache.value_bytes());
+    }
     if (!c.turns(layer)) continue;
     const float *cos = rope.cos(0, c.slides(layer)), *sin = rope.sin(0, c.slides(layer));
     for (int64_t at = 0; at < moved; at += state.max_batch) {
       ops.pool().parallel_for(std::min(state.max_batch, moved - at), 4, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-          std::byte* const row = cache.key(layer, seq, keep + at + i);
-          float* const heads = state.k.data() + i * c.kv_dim();
-          cache.unpack(k, row, heads, c.kv_dim());
-          for (int64_t head = 0; head < c.n_kv_heads; ++head) turn(heads + head * c.head_dim, cos, sin, c.rope_dim);
-          cache.pack(k, heads, row, c.kv_dim());
+          float* const turned = state.k.data() + i * c.kv_dim();
+          for (int64_t head = 0; head < c.n_kv_heads; ++head) {
+            std::byte* const key = cache.key(layer, seq, head, keep + at + i);
+            cache.unpack(k, key, turned, c.head_dim);
+            turn(turned, cos, sin, c.rope_dim);
+            cache.pack(k, turned, key, c.head_dim);
+          }
         }
       });
     }
