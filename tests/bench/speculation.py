@@ -24,7 +24,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from pocketllama.engine.ngram import Ngrams
 from pocketllama.engine.pace import MOST
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, MOST + 1)
+Clock = Callable[[], float]
 DEPTH = 256  # tokens before those whose evaluation is timed
 
 
@@ -87,17 +88,19 @@ def scripted(llm: LLM, n_prompt: int, text: Sequence[int]) -> Iterator[None]:
         del backend.choose
 
 
-def decode(llm: LLM, prompt: list[int], text: Sequence[int], how: str) -> tuple[float, int, int]:
+def decode(llm: LLM, prompt: list[int], text: Sequence[int], how: str, clock: Clock) -> tuple[float, int, int]:
     """Tokens a second behind the prompt, and the guesses: drafted, accepted."""
+    llm.complete(prompt, max_tokens=0).text()  # it is in the cache then, and no part of what is timed
     options = Sampling(max_tokens=len(text), temperature=0, speculate=how)
     with scripted(llm, len(prompt), text):
+        started = clock()
         result = llm.complete(prompt, options).result()
+        seconds = clock() - started
     assert result.tokens == tuple(text)
-    timings = result.timings
-    return timings.tokens_per_second, timings.drafted_tokens, timings.accepted_tokens
+    return len(text) / seconds, result.timings.drafted_tokens, result.timings.accepted_tokens
 
 
-def costs(llm: LLM, tokens: list[int], rounds: int) -> dict[int, float]:
+def costs(llm: LLM, tokens: list[int], rounds: int, clock: Clock = time.perf_counter) -> dict[int, float]:
     """What evaluating so many tokens together takes, with the logits of each, in evaluations of one: medians."""
     backend: Any = llm._backend
     backend.evaluate(tokens[:DEPTH], 0, llm.threads)
@@ -105,19 +108,21 @@ def costs(llm: LLM, tokens: list[int], rounds: int) -> dict[int, float]:
     for _ in range(rounds):
         for n in SIZES:
             items = [(tokens[DEPTH + i], 0, DEPTH + i, True) for i in range(n)]
-            started = time.perf_counter()
+            started = clock()
             backend.evaluate_items(items, llm.threads)
-            seconds[n].append(time.perf_counter() - started)
+            seconds[n].append(clock() - started)
     llm.reset()
     return {n: median(found) / median(seconds[1]) for n, found in seconds.items()} | {0: median(seconds[1])}
 
 
-def compare(llm: LLM, prompt: list[int], cases: dict[str, list[int]], how: str, rounds: int) -> dict[str, Any]:
+def compare(
+    llm: LLM, prompt: list[int], cases: dict[str, list[int]], how: str, rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Any]:
     """Each text, without guesses and with them: the ratio of the round, and its median over the rounds. Printed, too,
     as they come."""
     found: dict[str, Any] = {}
     for name, text in cases.items():
-        pairs = [(decode(llm, prompt, text, "off"), decode(llm, prompt, text, how)) for _ in range(rounds)]
+        pairs = [[decode(llm, prompt, text, each, clock) for each in ("off", how)] for _ in range(rounds)]
         found[name] = {
             "tokens": len(text),
             "plain": median(plain[0] for plain, _ in pairs),
@@ -188,6 +193,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--tokens", type=int, default=300, help="of the story, and about of each text")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--cpu", action="store_true", help="processor time, of one thread: for a machine that is not idle"
+    )
     parser.add_argument("--only", default="", help="texts, separated by commas")
     parser.add_argument("--out", type=Path, help="write OUT.md and OUT.json")
     args = parser.parse_args()
@@ -195,9 +203,10 @@ def main() -> None:
         prompt, cases = texts(teller, args.tokens)
     if args.only:
         cases = {name: cases[name] for name in args.only.split(",")}
-    config = {"context_length": 2048, "threads": args.threads or -1}
+    clock = time.process_time if args.cpu else time.perf_counter
+    config = {"context_length": 2048, "threads": 1 if args.cpu else args.threads or -1}
     with LLM.from_pretrained(args.model, draft=args.draft, **config) as llm:
-        measured = costs(llm, list(islice(cycle(prompt), DEPTH + MOST + 1)), 3 * args.rounds)
+        measured = costs(llm, list(islice(cycle(prompt), DEPTH + MOST + 1)), 3 * args.rounds, clock)
         report: dict[str, Any] = {
             "model": Path(args.model).name,
             "threads": llm.threads,
@@ -207,7 +216,7 @@ def main() -> None:
             "index_us_per_token": index_seconds(prompt) * 1e6,
         }
         print(head(report), flush=True)
-        report["texts"] = compare(llm, prompt, cases, "draft" if args.draft else "ngram", args.rounds)
+        report["texts"] = compare(llm, prompt, cases, "draft" if args.draft else "ngram", args.rounds, clock)
         if args.own:
             report["own"] = own_stories(llm, "Once upon a time", args.rounds, args.tokens)
     if args.out:

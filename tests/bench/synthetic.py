@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +189,10 @@ def _vocabulary(size: int) -> dict[str, tuple[Any, Any]]:
     return {key: (kinds[key], value) for key, value in own.items()}
 
 
-def write(path: Path, shape: str, form: str, seed: int = 0) -> Path:
-    """Write a model of one of SHAPES in one of FORMATS."""
+def write(path: Path, shape: str, form: str, seed: int = 0, layers: int | None = None) -> Path:
+    """Write a model of one of SHAPES in one of FORMATS, with fewer layers if that is wanted."""
     of, random = SHAPES[shape], np.random.default_rng(seed)
+    of = replace(of, layers=layers or of.layers)
     tensors = specs(of, form)
     with gguf.Writer(path, metadata(shape, of, form), tensors) as out:
         for spec in tensors:
@@ -209,8 +210,9 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="1b")
     parser.add_argument("--format", choices=FORMATS, default="q4_0")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--layers", type=int, help="fewer than the shape has: what one layer takes is soon measured")
     args = parser.parse_args()
-    print(write(args.out, args.shape, args.format, args.seed))
+    print(write(args.out, args.shape, args.format, args.seed, args.layers))
 
 
 if __name__ == "__main__":
