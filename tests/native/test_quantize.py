@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,15 @@ def test_the_command(tmp_path: Path, tales: Path, capfd: pytest.CaptureFixture[s
 def test_fallbacks_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     execute(["quantize", str(CASES["llama"].write(tmp_path / "in.gguf")), str(tmp_path / "out.gguf"), "Q4_K_M"])
     assert "Q5_0 for Q4_K, because its blocks do not divide rows of" in capfd.readouterr().out
+
+
+def test_terminated_it_leaves_nothing(tmp_path: Path, tales: Path, library: Library) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from pocketllama.cli import execute\n"
+        "from pocketllama.engine import requantize\n"
+        "requantize.Requantizer.__call__ = lambda *a: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "execute(['quantize', sys.argv[1], sys.argv[2], 'Q4_K_M'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tales), str(tmp_path / "out.gguf")])
+    assert done.returncode == 128 + signal.SIGTERM and not list(tmp_path.iterdir())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import output
 from ..argv import Option, Verb
 from ..units import human_size
+from .common import terminated_as_interrupted
 
 if TYPE_CHECKING:
     from ..convert import Plan
@@ -40,7 +39,7 @@ def convert(
         for sentence in planned.notes:
             _note(sentence)
         return
-    with progress.bar() as show, _terminated_as_interrupted():
+    with progress.bar() as show, terminated_as_interrupted():
         made = make(
             source,
             out,
@@ -73,7 +72,7 @@ def _quantized(source: str, out: str | None, type: str, lora: Sequence[str], dry
         return
     between = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.partial.gguf")
     try:
-        with progress.bar() as show, _terminated_as_interrupted():
+        with progress.bar() as show, terminated_as_interrupted():
             make(
                 source,
                 between,
@@ -114,22 +113,6 @@ def _count(n: int) -> str:
         if n >= size:
             return f"{n / size:.3g} {name}"
     return str(n)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM and SIGHUP stop the work as Ctrl-C does, so that nothing half-written stays."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {name: signal.signal(getattr(signal, name), stop) for name in names}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
 
 
 VERBS: dict[str, Verb] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import output
 from ..argv import Option, Verb
-from .common import JSON, MODEL, THREADS, print_json
+from .common import JSON, MODEL, THREADS, print_json, terminated_as_interrupted
 
 _TEXT = Option("text", ("-f", "--file"), str, "the text, UTF-8", "TEXT")
 _CTX = Option("ctx", ("-c", "--ctx"), int, "tokens that are read together (512)", "N")
@@ -40,7 +40,7 @@ def perplexity(
 
     found = _pulled(model)
     words = _text(text, "perplexity")
-    with report.bar() as show:
+    with report.bar() as show, terminated_as_interrupted():
         figures = cost.perplexity(
             found,
             words,
@@ -82,7 +82,7 @@ def imatrix(
 
     words = _text(text, "imatrix")
     _pulled(model)
-    with report.bar() as show:
+    with report.bar() as show, terminated_as_interrupted():
         made = make(
             models.find(model).files,
             words,
@@ -121,7 +121,7 @@ def compare_quants(
     words = _text(text, "compare-quants")
     if plot:
         bench_plot.check(Path(plot))
-    with report.bar() as show:
+    with report.bar() as show, terminated_as_interrupted():
         figures = cost.compare(
             source,
             words,

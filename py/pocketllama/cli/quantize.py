@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import output
 from ..argv import Option, Verb
-from .common import JSON, THREADS, print_json
+from .common import JSON, THREADS, print_json, terminated_as_interrupted
 
 
 def quantize(
@@ -27,7 +27,7 @@ def quantize(
     from ..quantize.report import render
 
     rules = [parse_rule(text) for text in tensor_type or []]
-    with progress.bar() as show:
+    with progress.bar() as show, terminated_as_interrupted():
         result = make(
             models.find(source).files,
             out,
