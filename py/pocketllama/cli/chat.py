@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..argv import Option, Verb
-from .common import CTX, LOADING, NAMES, SAMPLING, TEMPLATE, THREADS, load
+from .common import CTX, DRAFT, LOADING, NAMES, SAMPLING, SPECULATE, TEMPLATE, THREADS, load
 
 
 def chat(
@@ -19,6 +19,7 @@ def chat(
     threads: int | None = None,
     kv_type: str | None = None,
     no_mmap: bool = False,
+    draft: str | None = None,
     stats: bool = False,
     max_tokens: int = 1024,
     **sampling: Any,
@@ -34,9 +35,12 @@ def chat(
     options["overflow"] = "forget" if forget else "error"
     options |= {"template": template} if template else {}
     options |= {"template_variables": {"enable_thinking": False}} if no_think else {}
-    raise SystemExit(
-        converse(model, lambda name: load(name, **loading), options, system=system, saved=saved, stats=stats)
-    )
+
+    def loaded(name: str) -> Any:
+        # Another model that the conversation goes over to has another vocabulary.
+        return load(name, **loading, draft=draft if model in (None, name) else None)
+
+    raise SystemExit(converse(model, loaded, options, system=system, saved=saved, stats=stats))
 
 
 VERBS: dict[str, Verb] = {
@@ -59,6 +63,8 @@ VERBS: dict[str, Verb] = {
             CTX,
             THREADS,
             *LOADING,
+            SPECULATE,
+            DRAFT,
             Option("stats", ("--stats",), bool, "say on stderr after each answer how fast it was"),
         ),
         examples=(
