@@ -36,6 +36,15 @@ def test_alpaca_as_in_2023() -> None:
     assert done.stdout.startswith(expected.strip())
 
 
+def test_kept_and_gone_on_with_in_another_process() -> None:
+    options = (*CHAT, "--template", "vicuna")
+    whole = cli(*options, stdin="Tell me of a king.\n/save king\nAnd of a queen.\n")
+    second = cli(*options, "--load", "king", stdin="And of a queen.\n")
+    assert second.stdout.strip() and whole.stdout.endswith(second.stdout)
+    assert "2 messages" in second.stderr
+    assert cli(*options, stdin="And of a queen.\n").stdout != second.stdout  # it is the conversation that makes it
+
+
 def test_no_model_and_nobody_to_ask() -> None:
     done = cli("chat", "--temp", "0", "-n", "3", stdin="Once\n", POCKETLLAMA_OFFLINE="1")
     assert done.returncode == 0 and done.stdout.strip()
