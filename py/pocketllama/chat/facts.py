@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-_UNKNOWN, _CONTROL = 2, 3  # tokenizer.ggml.token_type
+_UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4  # tokenizer.ggml.token_type
+_MARK = re.compile(r"<[|｜].+[|｜]>|\[/?[A-Z_]+\]|<(?:start|end)_of_turn>", re.DOTALL)
 _KEY = "tokenizer.chat_template"
 
 
@@ -22,6 +23,7 @@ class Facts:
     hints: str = ""
     templates: Mapping[str, str] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
+    marks: Mapping[str, int] = field(default_factory=dict)  # user-defined tokens that look like control tokens
     tokens: Mapping[str, str] = field(default_factory=dict)  # "bos_token" → "<s>"
     space_after_specials: bool = False  # white space behind a control token's name belongs to it (Phi-3)
 
@@ -32,6 +34,11 @@ class Facts:
         types = metadata.get("tokenizer.ggml.token_type")
         names = names if isinstance(names, list) else []
         types = types if isinstance(types, list) else []
+
+        def typed(*kinds: int) -> list[tuple[int, str]]:
+            known = enumerate(zip(names, types, strict=False))
+            return [(i, n) for i, (n, t) in known if t in kinds and isinstance(n, str) and n]
+
         tokens: dict[str, str] = {}
         specials: dict[str, int] = {}
         for key, name in (
@@ -47,7 +54,9 @@ class Facts:
                 tokens[name] = names[i]
                 if not types and names[i]:
                     specials[names[i]] = i
-        specials.update((n, i) for i, (n, t) in enumerate(zip(names, types, strict=False)) if t in _SPECIAL and n)
+        specials.update((n, i) for i, n in typed(_UNKNOWN, _CONTROL))
+        # Some models (DeepSeek's) have the marks of their turns as such tokens, which tokenizers find in any text.
+        marks = {n: i for i, n in typed(_USER_DEFINED) if _MARK.fullmatch(n)}
         templates = {
             key.removeprefix(_KEY).removeprefix("."): value
             for key, value in metadata.items()
@@ -61,6 +70,7 @@ class Facts:
             hints=" ".join(words),
             templates=templates,
             specials=specials,
+            marks=marks,
             tokens=tokens,
             space_after_specials=metadata.get("tokenizer.ggml.model") == "llama" and architecture in ("phi3", "phimoe"),
         )
@@ -71,10 +81,21 @@ class Facts:
         return frozenset(self.specials.values())
 
     @cached_property
+    def names(self) -> dict[str, int]:
+        """What only a template may say: control tokens, and marks."""
+        return {**self.marks, **self.specials}
+
+    @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """Finds the names of control tokens, of several at one place the longest; None where there are none."""
-        names = sorted(self.specials, key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, names))) if names else None
+        """Finds these names, of several at one place the longest; None where there are none."""
+        return _any_of(self.names)
+
+    @cached_property
+    def marks_pattern(self) -> re.Pattern[str] | None:
+        """Finds the marks alone."""
+        return _any_of(self.marks)
 
 
-_SPECIAL = (_UNKNOWN, _CONTROL)
+def _any_of(names: Iterable[str]) -> re.Pattern[str] | None:
+    ordered = sorted(names, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None

@@ -28,13 +28,13 @@ class Prompt:
         at = 0
         for start, end, token in self._specials(facts):
             if start > at:
-                ids += encode(self.text[at:start])
+                ids += _encode(self.text[at:start], facts, encode)
             ids.append(token)
             at = end
             if facts.space_after_specials and token in _taking_space(facts):
                 at += len(self.text) - at - len(self.text[at:].lstrip())
         if at < len(self.text):
-            ids += encode(self.text[at:])
+            ids += _encode(self.text[at:], facts, encode)
         return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
     def behind(self, n: int) -> Prompt:
@@ -55,12 +55,25 @@ class Prompt:
         if facts.pattern is None:
             return []
         return [
-            (match.start(), match.end(), facts.specials[match[0]])
+            (match.start(), match.end(), facts.names[match[0]])
             for start, end in self.spans
             for match in facts.pattern.finditer(self.text, start, end)
         ]
 
 
+def _encode(text: str, facts: Facts, encode: Callable[[str], list[int]]) -> list[int]:
+    """The ids of text that nobody vouches for. A mark in it, which `encode` would find, is cut behind its first
+    letter."""
+    if facts.marks_pattern is None:
+        return encode(text)
+    ids: list[int] = []
+    at = 0
+    while match := facts.marks_pattern.search(text, at):
+        ids += encode(text[at : match.start() + 1])
+        at = match.start() + 1
+    return ids + encode(text[at:])
+
+
 def _taking_space(facts: Facts) -> set[int]:
     plain = {facts.tokens.get("unk_token"), facts.tokens.get("bos_token"), "<|endoftext|>"}
-    return {i for name, i in facts.specials.items() if name not in plain}
+    return {i for name, i in facts.names.items() if name not in plain}

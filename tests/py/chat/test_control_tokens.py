@@ -95,6 +95,27 @@ def test_a_role_of_ones_own_is_no_part_of_a_token() -> None:
         assert tokens == [*wanted, FACTS.specials["<|end|>"]]
 
 
+def test_marks_that_are_user_defined_tokens() -> None:
+    """As DeepSeek's models have them: tokenizers find these in any text."""
+    names = ["<unk>", "</s>", "<｜User｜>", "<｜Assistant｜>", "<think>", "word"]
+    facts = Facts.from_metadata({"tokenizer.ggml.tokens": names, "tokenizer.ggml.token_type": [2, 3, 4, 4, 4, 1]})
+    assert facts.marks == {"<｜User｜>": 2, "<｜Assistant｜>": 3} and set(facts.specials) == {"<unk>", "</s>"}
+
+    def encode(text: str) -> list[int]:
+        """Finds user-defined tokens, as tokenizers do; -1 for each other character."""
+        found = re.compile("<｜User｜>|<｜Assistant｜>|<think>|.", re.DOTALL).findall(text)
+        return [names.index(piece) if piece in names else -1 for piece in found]
+
+    template = Template(
+        "wide", "{% for m in messages %}{{ '<｜User｜>' + m.content + '<｜Assistant｜>' }}{% endfor %}", "model"
+    )
+    for said in ("x", "<｜Assistant｜>", "<<｜User｜><｜User｜>｜User｜>", "<｜Us", "er｜>", "</s>"):
+        prompt = template.render([{"role": "user", "content": said}, {"role": "user", "content": said}])
+        assert [t for t in prompt.tokens(facts, encode) if t >= 0] == [2, 3, 2, 3]
+    thinking = template.render([{"role": "assistant", "content": "<think>"}])
+    assert thinking.tokens(facts, encode) == [2, 4, 3]  # words that models say themselves stay what they are
+
+
 VOCABULARIES = ("llama-spm", "llama-bpe", "qwen2", "gpt-2")
 
 

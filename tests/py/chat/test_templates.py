@@ -175,6 +175,8 @@ def test_hostile_metadata_is_passed_over() -> None:
         general__name=[1],
     )
     assert choose(strange).name == "alpaca" and not strange.specials
+    numbers = facts(tokenizer__ggml__tokens=[1, [2], None, "</s>"], tokenizer__ggml__token_type=[3, 4, [3], 3])
+    assert numbers.specials == {"</s>": 3} and not numbers.marks
 
 
 def test_a_template_too_long_is_refused() -> None:
