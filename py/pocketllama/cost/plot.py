@@ -34,6 +34,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
     quality.axhline(0, color="#888888", linewidth=0.8, linestyle="--")
     quality.set_ylabel(f"perplexity above {base['type']}'s {base['perplexity']:.2f}, %")
     quality.set_yscale("symlog", linthresh=1)
+    quality.yaxis.set_major_formatter("{x:g}")
     _name(quality, size, [row["divergence"]["perplexity_ratio"] * 100 - 100 for row in rows], rows)
     if has_speed:
         speed = axes[1]
@@ -48,7 +49,7 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
     for axis in axes:
         axis.set_xlabel(f"size, {unit}")
         axis.grid(alpha=0.3)
-        axis.margins(x=0.15, y=0.12)
+        axis.margins(x=0.2, y=0.12)
     try:
         figure.savefig(path, dpi=120)
     except OSError as e:
@@ -56,13 +57,15 @@ def draw(figures: Mapping[str, Any], path: Path) -> None:
 
 
 def _name(axis: Any, xs: list[float], ys: list[float], rows: list[Any]) -> None:
-    """Each point's type beside it, above and below in turn, so that neighbours do not lie on each other."""
+    """Each point's type beside it, left and right in turn, so that neighbours do not lie on each other."""
     for i, at in enumerate(sorted(range(len(xs)), key=lambda j: xs[j])):
+        right = i % 2 == 1
         axis.annotate(
             rows[at]["type"],
             (xs[at], ys[at]),
-            xytext=(0, 9 if i % 2 == 0 else -15),
+            xytext=(9 if right else -9, 0),
             textcoords="offset points",
-            ha="center",
+            ha="left" if right else "right",
+            va="center",
             fontsize=9,
         )
