@@ -13,7 +13,7 @@ const SAMPLING = [
   "mirostat", "mirostatTau", "mirostatEta", "logitBias", "contextShift", "keep", "speculate",
 ];
 const COMPLETE_OPTIONS = [...SAMPLING, "signal"];
-const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "schema", "template", "templateVariables", "overflow"];
+const CHAT_OPTIONS = [...COMPLETE_OPTIONS, "tools", "toolChoice", "parallelToolCalls", "schema", "template", "templateVariables", "overflow"];
 
 /**
  * Start a runner for a model and wait until the model is on this machine; a remote one is fetched.
@@ -87,8 +87,8 @@ export class Llm {
   chat(messages, options = {}) {
     if (!Array.isArray(messages)) throw new TypeError(`chat() takes an array of messages, not ${describe(messages)}.`);
     checkOptions("chat", options, CHAT_OPTIONS);
-    const { tools, schema, template, templateVariables, overflow } = options;
-    const more = { tools, schema, template, template_variables: templateVariables, overflow };
+    const { tools, toolChoice, parallelToolCalls, schema, template, templateVariables, overflow } = options;
+    const more = { tools, tool_choice: toolChoice, parallel_tool_calls: parallelToolCalls, schema, template, template_variables: templateVariables, overflow };
     // As they are now: a conversation that goes on must not change a request that waits.
     return this.#completion("chat", { messages: structuredClone(messages), ...this.#sampling(options), ...more }, options.signal);
   }

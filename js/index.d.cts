@@ -101,16 +101,23 @@ export interface Message {
   [member: string]: unknown;
 }
 
-/** A function that a model may call. What it makes of them is its template's business. */
+/** A function that a model may call, as OpenAI has it: `parameters` is the JSON schema of its arguments. */
 export interface Tool {
   type: "function";
-  function: { name: string; description?: string; parameters?: Record<string, unknown> };
+  function: { name: string; description?: string; parameters?: Record<string, unknown>; strict?: boolean };
 }
 
 export interface ChatOptions extends CompleteOptions {
-  /** Functions that the model is told of. */
+  /**
+   * Functions that the model may call. A call is one of a function that exists, with arguments of its schema, token by token; the result's
+   * `message.tool_calls` has them. This and `schema` need the layer "serve" (`pocketllama setup --with serve`): an EngineError says so.
+   */
   tools?: Tool[];
-  /** A JSON schema that the answer follows, token by token. */
+  /** "auto" (the default): it may call; "none"; "required": nothing but calls; or the function that it must call. */
+  toolChoice?: "auto" | "none" | "required" | { type: "function"; function: { name: string } };
+  /** false: at most one call in an answer. */
+  parallelToolCalls?: boolean;
+  /** A JSON schema that the answer follows, token by token, unless it calls a tool. */
   schema?: Record<string, unknown>;
   /** A built-in chat template in place of the model's own: alpaca, vicuna, llama-2, llama-3, chatml, mistral, gemma, phi-3, zephyr. */
   template?: string;

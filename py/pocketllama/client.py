@@ -20,6 +20,7 @@ from .errors import Cancelled, PocketllamaError, RunnerError
 
 _STDERR_LINES = 20  # how much of the runner's last words an error quotes
 _GRACE_S = 5.0
+_ASK_S = 0.05  # how often a signal is looked at
 
 
 class Client:
@@ -62,20 +63,25 @@ class Client:
 
     # ---- calls ---------------------------------------------------------------------------------------------------
 
-    def complete(self, prompt: str, **options: Any) -> Stream:
+    def complete(self, prompt: str, *, signal: threading.Event | None = None, **options: Any) -> Stream:
         """Begin a completion: iterate the stream for pieces, or take its `text()` or `result()`.
 
-        Options: max_tokens, temperature, top_k, top_p, repetition_penalty, last_n_tokens, seed, stop.
+        Options: max_tokens, temperature, top_k, top_p, repetition_penalty, last_n_tokens, seed, stop. Once `signal` is
+        set, whoever reads the stream cancels it.
         """
-        return Stream(self._start("complete", {"prompt": prompt, "model": self.model, "stream": True, **options}))
+        params = {"prompt": prompt, "model": self.model, "stream": True, **options}
+        return Stream(self._start("complete", params), signal)
 
-    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Stream:
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], *, signal: threading.Event | None = None, **options: Any
+    ) -> Stream:
         """Begin the answer to a conversation, messages of {role, content}; read it as a completion.
 
-        Options: those of `complete`, and tools, template, template_variables, schema, overflow; see docs/protocol.md.
+        Options: those of `complete`, and tools, tool_choice, parallel_tool_calls, schema, template, template_variables,
+        overflow, as of `LLM.chat`; see docs/protocol.md.
         """
         params = {"messages": [dict(message) for message in messages], "model": self.model, "stream": True, **options}
-        return Stream(self._start("chat", params))
+        return Stream(self._start("chat", params), signal)
 
     def __call__(self, prompt: str, **options: Any) -> str:
         """The whole text of a completion."""
@@ -159,8 +165,9 @@ class Client:
 class Stream:
     """A running completion. Leaving the loop early and calling `cancel()` (or using `with`) frees the engine."""
 
-    def __init__(self, pending: _Pending) -> None:
+    def __init__(self, pending: _Pending, signal: threading.Event | None = None) -> None:
         self._pending = pending
+        pending.signal = signal
 
     def __iter__(self) -> Iterator[str]:
         for value in self._pending.progress():
@@ -190,6 +197,7 @@ class _Pending:
 
     def __init__(self, runner: _Runner, msg_id: int) -> None:
         self._runner, self.id = runner, msg_id
+        self.signal: threading.Event | None = None  # cancels it, once set
         self._events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._answer: tuple[str, Any] | None = None
         self._lock = threading.Lock()
@@ -200,11 +208,22 @@ class _Pending:
     def _next(self) -> tuple[str, Any]:
         with self._lock:  # two threads may wait for one answer
             if self._answer is None:
-                event = self._events.get()
+                event = self._wait()
                 if event[0] == "progress":
                     return event
                 self._answer = event
             return self._answer
+
+    def _wait(self) -> tuple[str, Any]:
+        while self.signal:
+            if self.signal.is_set():
+                self.cancel()
+                self.signal = None
+            try:
+                return self._events.get(timeout=_ASK_S)
+            except queue.Empty:
+                continue
+        return self._events.get()
 
     def progress(self) -> Iterator[Any]:
         while (event := self._next())[0] == "progress":

@@ -36,10 +36,11 @@ test("a chat is read as pieces, as text, and as a result", () => using(async (ll
 
 test("options of a chat get the protocol's names", () => using(async (llm) => {
   const tools = [{ type: "function", function: { name: "clock" } }];
-  const options = { maxTokens: 5, tools, schema: { type: "object" }, template: "chatml", templateVariables: { think: false }, overflow: "forget" };
+  const calls = { toolChoice: "required", parallelToolCalls: false };
+  const options = { maxTokens: 5, tools, ...calls, schema: { type: "object" }, template: "chatml", templateVariables: { think: false }, overflow: "forget" };
   const sent = JSON.parse(await llm.chat([user("params")], options).text());
   assert.deepEqual(sent, {
-    messages: [user("params")], model: "tales", stream: false, max_tokens: 5, tools, schema: { type: "object" }, template: "chatml",
+    messages: [user("params")], model: "tales", stream: false, max_tokens: 5, tools, tool_choice: "required", parallel_tool_calls: false, schema: { type: "object" }, template: "chatml",
     template_variables: { think: false }, overflow: "forget",
   });
   assert.throws(() => llm.chat([user("x")], { max_tokens: 1 }), /chat\(\) has no option 'max_tokens'/);

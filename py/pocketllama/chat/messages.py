@@ -64,8 +64,11 @@ def check_tools(tools: object) -> list[dict[str, Any]] | None:
     made = [_plain(f"tools[{i}]", dict(tool)) for i, tool in enumerate(tools) if isinstance(tool, Mapping)]
     for i, tool in enumerate(made):
         function = tool.get("function")
-        if tool.get("type") != "function" or not isinstance(function, dict) or not function.get("name"):
+        name = function.get("name") if isinstance(function, dict) else None
+        if tool.get("type") != "function" or not isinstance(name, str) or not name:
             raise UsageError(f'tools[{i}] must be {{"type": "function", "function": {{"name": …}}}}.')
+        if not isinstance(function.get("parameters") or {}, dict):
+            raise UsageError(f"tools[{i}].function.parameters must be a JSON schema, an object.")
     if len(made) != len(tools):
         raise UsageError("tools must be a list of objects.")
     return made

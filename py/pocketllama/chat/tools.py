@@ -249,18 +249,16 @@ def message_of(text: str, style: str | None) -> dict[str, Any]:
     calls = [piece for piece in pieces if isinstance(piece, Call)]
     if calls:
         message["content"] = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
-        message["tool_calls"] = [
-            {"id": new_id(), "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in calls
-        ]
+        message["tool_calls"] = list(map(call_object, calls))
     return message
 
 
-def new_id() -> str:
-    """An id for a call. Nine letters and digits: Mistral's templates take no other."""
+def call_object(call: Call) -> dict[str, Any]:
+    """A call as OpenAI has it. Its id has nine letters and digits: Mistral's templates take no other."""
     import secrets  # hashes and OpenSSL come with it
 
-    return "".join(secrets.choice(_ALPHABET) for _ in range(9))
+    made_up = "".join(secrets.choice(_ALPHABET) for _ in range(9))
+    return {"id": made_up, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def _call(text: str) -> Call | None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import chat
 from ..errors import ContextOverflow, UsageError
+from .cancel import heard
 from .choices import Choices
 from .options import MAX_STOPS, Sampling
 
 if TYPE_CHECKING:  # what a program that does not chat does not load
+    from threading import Event
+
     from ..chat import Prompt, Template
     from .files import ModelFile
     from .generation import Generation
@@ -100,20 +103,28 @@ class Conversations:
         tools: Sequence[Mapping[str, Any]] | None = None,
         template: str | Template | None = None,
         template_variables: Mapping[str, Any] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
+        parallel_tool_calls: bool | None = None,
         schema: Mapping[str, Any] | None = None,
         overflow: str = "error",
         cancel: Callable[[], bool] = lambda: False,
+        signal: Event | None = None,
         **values: Any,
     ) -> Generation:
         """The assistant's answer to a conversation: iterate it for pieces of text, or take its `result()`.
 
         >>> llm.chat([{"role": "user", "content": "Hello"}], max_tokens=32).text()
 
-        `messages` are {role, content}, and `tools` functions, as OpenAI has them; `Generation.message()` tells calls of
-        them from other text. `options`, or its fields as keywords.
-        UsageError for a conversation that the template does not take. What the cache holds of it already is not
-        evaluated again. With `schema`, a JSON schema, the answer is JSON of it, token by token (the extra "serve"; our
-        own library only).
+        `messages` are {role, content}, as OpenAI has them. `options`, or its fields as keywords. `cancel` is a function
+        that is asked, `signal` a `threading.Event`: either ends the answer early. UsageError for a conversation that
+        the template does not take. What the cache holds of it already is not evaluated again.
+
+        `tools` are functions that the model may call, as OpenAI has them; `Generation.message()` tells calls from other
+        text. A call is one of a function that exists, with arguments of its schema. `tool_choice` is "auto" (the
+        default), "none", "required", or {"type": "function", "function": {"name": …}}; with `parallel_tool_calls=False`
+        one call comes at most. With `schema`, a JSON schema, an answer that calls nothing is JSON of it. Both hold
+        token by token, by our own library and the package of the extra "serve" (EngineError where it is missing), and
+        the default of `repetition_penalty` is 1 with them.
 
         A conversation that does not fit the context is a ContextOverflow, which says by how much; with
         `overflow="forget"` the oldest messages behind the system's are left out, up to a message of the user's, until
@@ -122,24 +133,36 @@ class Conversations:
         """
         if overflow not in OVERFLOWS:
             raise UsageError(f'overflow is "error" or "forget", not {overflow!r:.80}.')
+        values = {name: value for name, value in values.items() if value is not None}
+        chosen, shape = self.template(template), None
+        if tools or schema is not None or tool_choice is not None:
+            from .shape import shape_of
+
+            shape = shape_of(
+                self,
+                chosen,
+                schema=schema,
+                tools=tools,
+                tool_choice=tool_choice,
+                parallel_tool_calls=parallel_tool_calls,
+            )
+            values = {**shape.defaults, **values}
         options = options or Sampling.of(**values)
 
         def render(some: Messages) -> ChatPrompt:
-            return self.chat_prompt(some, tools=tools, template=template, **(template_variables or {}))
+            told = shape.tools if shape else None
+            return self.chat_prompt(some, tools=told, template=chosen, **(template_variables or {}))
 
         made = render(messages)
         if overflow == "forget":
             room = self.context_length - min(options.max_tokens, self.context_length // 4)
             made = _fit(chat.check_messages(messages), made, room, render)
         self.check_conversation(len(made.tokens))
-        choices = None if schema is None else Choices(self.grammars.json_schema(schema).constraint())
+        choices = Choices(shape.constraint()) if shape and shape.constrained else None
         options = with_stops(options, made.template.stops)
-        generation = self.complete(made.tokens, options, cancel=cancel, choices=choices)
+        generation = self.complete(made.tokens, options, cancel=heard(cancel, signal), choices=choices)
         generation.forgotten = made.forgotten
-        if tools:
-            from ..chat.tools import style_of
-
-            generation.call_style = style_of(made.template.tool_source or made.template.source)
+        generation.call_style = shape.style or None if shape else None
         self.remember(made, generation.generated)
         return generation
 

@@ -135,7 +135,8 @@ def _llguidance() -> Any:
     except ModuleNotFoundError as e:
         raise EngineError(
             "Keeping a text in a schema needs the package llguidance, which is not installed.",
-            remedy='Install the extra: pip install "pocketllama[serve]" (npx pocketllama serve brings it by itself).',
+            remedy='It comes with the extra "serve": pip install "pocketllama[serve]", or of the npx entry: '
+            "pocketllama setup --with serve",
         ) from e
     return llguidance
 

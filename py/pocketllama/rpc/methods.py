@@ -18,6 +18,7 @@ from .params import Param
 from .service import PROTOCOL_VERSION, Method, Service
 
 _SAMPLING = [f.name for f in fields(Sampling)]
+_CHATTING = ["tools", "tool_choice", "parallel_tool_calls", "schema", "template_variables", "overflow"]
 
 
 def _initialize(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
@@ -93,14 +94,16 @@ def _complete_cancelled(service: Service, params: dict[str, Any]) -> dict[str, A
 
 
 def _chat(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
-    _check_size(service, "messages", json.dumps(params["messages"], ensure_ascii=False))
-    options = Sampling.of(**{k: v for k, v in params.items() if k in _SAMPLING})
-    more: dict[str, Any] = {k: params[k] for k in ("tools", "template_variables", "schema", "overflow") if k in params}
+    for part in ("messages", "tools", "schema"):
+        _check_size(service, part, json.dumps(params.get(part), ensure_ascii=False))
+    sampling = {k: v for k, v in params.items() if k in _SAMPLING}
+    Sampling.of(**sampling)  # what is wrong with it is said before a model is loaded
+    more: dict[str, Any] = {k: params[k] for k in _CHATTING if k in params}
     if "template" in params:
         more["template"] = chat.builtin(params["template"])  # files are for who starts the runner to name
     name = _model(service, params)
     engine = service.pool.get(name)
-    generation = engine.chat(params["messages"], options, cancel=_cancel_of(call), **more)
+    generation = engine.chat(params["messages"], cancel=_cancel_of(call), **sampling, **more)
     if params.get("stream"):
         for i, piece in enumerate(generation):
             call.progress({"index": i, "text": piece})
@@ -189,6 +192,8 @@ METHODS: dict[str, Method] = {
         {
             "messages": Param(p.objects, required=True),
             "tools": Param(p.objects),
+            "tool_choice": Param(p.anything),
+            "parallel_tool_calls": Param(p.boolean),
             "template": Param(p.text),
             "template_variables": Param(p.an_object),
             "schema": Param(p.an_object),

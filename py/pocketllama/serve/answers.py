@@ -73,9 +73,9 @@ def error_object(error: BaseException) -> dict[str, Any]:
     if isinstance(error, PocketllamaError):
         message = str(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    param = getattr(error, "param", None)
-    remedy = error.remedy if isinstance(error, PocketllamaError) else None
-    return {"error": {"message": message, "type": kind, "param": param, "code": code, "remedy": remedy}}
+    known = error if isinstance(error, PocketllamaError) else PocketllamaError("")
+    param = getattr(error, "param", None) or known.data.get("param")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code, "remedy": known.remedy}}
 
 
 def error_response(error: BaseException) -> Response:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import string
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -12,19 +10,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..chat.tools import Call, Reader
+from ..chat.tools import Call, Reader, call_object, message_of
 from ..engine import LLM
 from ..engine.choices import Choices
 from ..engine.conversation import ChatPrompt, with_stops
+from ..engine.shape import Shape
 from . import logprobs
 from .answering import Answering, chunks_of
 from .body import read_json
-from .formats import Shape, shape_of
+from .formats import shape_asked
 from .requests import ChatBody, invalid, read
 from .state import state_of
 from .ticket import Chunk, Job, Ticket
-
-_ALPHABET = string.ascii_letters + string.digits
 
 
 async def chat(request: Request) -> Response:
@@ -37,7 +34,7 @@ async def chat(request: Request) -> Response:
         logprobs.check_possible(worker.llm)
     answering = Answering(request, state, worker, body, "chat.completion", "chatcmpl")
     # Off the event loop and off the engine's thread: templates and schemas may take their time, up to their limits.
-    shape = await asyncio.to_thread(shape_of, worker, body, state.settings.max_schema)
+    shape = await asyncio.to_thread(shape_asked, worker, body, state.settings.max_schema)
     conversation = await asyncio.to_thread(Conversation, worker.llm, body, shape)
     jobs = [_job(worker.llm, body, shape, conversation, choice) for choice in range(answering.choices)]
     answer = _Answer(answering, body, shape)
@@ -68,7 +65,7 @@ class Conversation:
 def _job(llm: LLM, body: ChatBody, shape: Shape, conversation: Conversation, choice: int) -> Job:
     most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     # As long as the context has room, the answer may go on.
-    options = body.sampling(choice, shape.constrained, max_tokens=llm.context_length if most is None else most)
+    options = body.sampling(choice, shape.defaults, max_tokens=llm.context_length if most is None else most)
     n_top = (body.top_logprobs or 0) if body.logprobs else None
     return Job(
         choice,
@@ -95,16 +92,11 @@ class _Answer:
         return {"choices": list(map(self._choice, chunks))}
 
     def _choice(self, chunk: Chunk) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": chunk.text, "refusal": None}
+        message = {**message_of(chunk.text, self._shape.style or None), "refusal": None}
         reason = chunk.end.finish_reason
-        if self._shape.style:
-            reader = Reader(self._shape.style)
-            pieces = [*reader.feed(chunk.text), *reader.finish()]
-            calls = [piece for piece in pieces if isinstance(piece, Call)]
-            if calls:
-                text = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
-                message |= {"content": text or None, "tool_calls": list(map(_call, calls))}
-                reason = "tool_calls" if reason == "stop" else reason
+        if "tool_calls" in message:
+            message["content"] = message["content"] or None
+            reason = "tool_calls" if reason == "stop" else reason
         noted = logprobs.for_chat(self._answering.worker.llm, chunk.logprobs) if self._body.logprobs else None
         return {"index": chunk.index, "message": message, "logprobs": noted, "finish_reason": reason}
 
@@ -139,7 +131,7 @@ class _Answer:
         if isinstance(piece, str):
             return {"content": piece}
         n = self._n_calls[index] = self._n_calls.get(index, 0) + 1
-        return {"tool_calls": [{"index": n - 1, **_call(piece)}]}
+        return {"tool_calls": [{"index": n - 1, **call_object(piece)}]}
 
     def _event(
         self, index: int, delta: dict[str, Any], reason: str | None = None, noted: list[Any] | None = None
@@ -147,9 +139,3 @@ class _Answer:
         likely = logprobs.for_chat(self._answering.worker.llm, noted) if noted else None
         choice = {"index": index, "delta": delta, "logprobs": likely, "finish_reason": reason}
         return {**self._head, "choices": [choice], **({"usage": None} if self._body.include_usage else {})}
-
-
-def _call(call: Call) -> dict[str, Any]:
-    # Nine letters and digits: Mistral's templates take no other id.
-    name = "".join(secrets.choice(_ALPHABET) for _ in range(9))
-    return {"id": name, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

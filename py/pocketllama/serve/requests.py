@@ -73,9 +73,8 @@ class SamplingBody(Body):
     def include_usage(self) -> bool:
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def sampling(self, choice: int, constrained: bool = False, **fixed: Any) -> Sampling:
-        """The options of the `choice`-th answer, with `fixed` in place of what the request says. A `constrained` one
-        repeats itself where its grammar does, and is not punished for that unless it is asked for."""
+    def sampling(self, choice: int, defaults: dict[str, Any] | None = None, **fixed: Any) -> Sampling:
+        """The options of the `choice`-th answer: `fixed`, what the request says, `defaults`, in this order."""
         values = {name: value for name in _SAMPLING if (value := getattr(self, name, None)) is not None}
         if values.get("seed", -1) >= 0:
             values["seed"] = (values["seed"] + choice) & MAX_SEED
@@ -83,9 +82,7 @@ class SamplingBody(Body):
             values.pop("seed", None)
         if "last_n_tokens" not in values and (self.frequency_penalty or self.presence_penalty):
             values["last_n_tokens"] = -1  # OpenAI's penalties look at the whole text
-        if constrained:
-            values.setdefault("repetition_penalty", 1.0)
-        return Sampling.of(**{**values, **fixed})
+        return Sampling.of(**{**(defaults or {}), **values, **fixed})
 
 
 _SAMPLING = (

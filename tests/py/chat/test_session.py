@@ -118,17 +118,19 @@ def test_calls_of_tools_are_told_from_text(llm: LLM) -> None:
     pytest.importorskip("llguidance", reason="the extra 'serve' is not installed")
     if llm.library.kind != "native":
         pytest.skip("ctransformers' library cannot constrain a text")
-    call = {"name": "clock", "arguments": {"zone": "UTC"}}
-    tool = {"type": "function", "function": {"name": "clock", "parameters": {"type": "object"}}}
+    parameters = {"type": "object", "properties": {"zone": {"const": "UTC"}}, "required": ["zone"]}
+    tool = {"type": "function", "function": {"name": "clock", "parameters": parameters}}
+    demand: dict[str, Any] = {"tool_choice": "required", "parallel_tool_calls": False}
+    call = '{"name": "clock", "arguments": {"zone": "UTC"}}'
     session = Session(llm, tools=[tool], temperature=0, max_tokens=200)
-    # Of the answers that this schema allows there is one.
-    said = session.say("What time is it?", schema={"const": call}).result()
-    assert json.loads(said.text) == call and session.messages[-1] == {"role": "assistant", "content": said.text}
-    session.options["template"] = Template("like", "{{ messages[-1].content }}<|python_tag|> {{ tools }}", "model")
-    session.retry(schema={"const": call}).text()
+    said = session.say("What time is it?", **demand).result()
+    assert said.text == f"<tool_call>\n{call}\n</tool_call>" and said.finish_reason == "stop"
     (asked,) = session.messages[-1]["tool_calls"]
     assert asked["function"] == {"name": "clock", "arguments": '{"zone": "UTC"}'}
-    session.say({"role": "tool", "content": "noon", "tool_call_id": asked["id"]}).text()
+    session.options["template"] = Template("like", "{{ messages[-1].content }}<|python_tag|> {{ tools }}", "model")
+    assert session.retry(**demand).text() == call.replace("arguments", "parameters")
+    (asked,) = session.messages[-1]["tool_calls"]
+    session.say({"role": "tool", "content": "noon", "tool_call_id": asked["id"]}, tool_choice="none").text()
     assert [m["role"] for m in session.messages] == ["user", "assistant", "tool", "assistant"]
 
 

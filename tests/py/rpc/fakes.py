@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 from pocketllama.engine.options import Completion, Sampling, Timings
@@ -65,10 +66,10 @@ class FakeEngine:
             raise RuntimeError("a bug")
         return FakeGeneration(self, prompt, options or Sampling(), cancel)
 
-    def chat(
-        self, messages: Any, options: Sampling | None = None, *, cancel: Callable[[], bool] = lambda: False, **more: Any
-    ) -> Any:
-        self.chatted = more
+    def chat(self, messages: Any, *, cancel: Callable[[], bool] = lambda: False, **more: Any) -> Any:
+        known = {f.name for f in fields(Sampling)}
+        self.chatted = {k: v for k, v in more.items() if k not in known}
+        options = Sampling.of(**{k: v for k, v in more.items() if k in known})
         return self.complete(messages[-1]["content"], options, cancel=cancel)
 
     def encode(self, text: str, bos: bool = False, special: bool = False) -> list[int]:
