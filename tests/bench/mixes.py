@@ -2,8 +2,9 @@
 
     PYTHONPATH=py python -m tests.bench.mixes PYTHON
 
-PYTHON is the interpreter of an environment with llama-cpp-python. Models of a few shapes are written as headers over
-empty files; llama.cpp's quantizer is asked for a dry run, and the types that it names are compared with ours.
+PYTHON is the interpreter of an environment with llama-cpp-python. llama.cpp's quantizer is asked for a dry run of every
+type, with an importance matrix and without, for every model of mix_models.py; the types that it names are compared with
+ours.
 """
 
 from __future__ import annotations
@@ -15,63 +16,65 @@ import tempfile
 from pathlib import Path
 
 from pocketllama import gguf
-from pocketllama.gguf import GGMLType, writer
+from pocketllama.gguf import GGMLType
 from pocketllama.quantize import MIXES, find_mix
 from pocketllama.quantize.plan import plan
 
-from . import synthetic
+from .mix_models import MODELS
 
-_DRY_RUN = """
+_DRY_RUNS = """
 import sys, llama_cpp
-p = llama_cpp.llama_model_quantize_default_params()
-p.nthread, p.ftype, p.dry_run = 1, int(sys.argv[2]), True
-sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), b"none.gguf", p))
+nothing = (llama_cpp.llama_model_imatrix_data * 1)()  # an importance matrix that is there, and of no tensor
+for number in sys.argv[2:]:
+    for important in (0, 1):
+        p = llama_cpp.llama_model_quantize_default_params()
+        p.nthread, p.ftype, p.dry_run = 1, int(number), True
+        if important:
+            p.imatrix = nothing
+        print("\\n==", number, important, file=sys.stderr, flush=True)
+        if llama_cpp.llama_model_quantize(sys.argv[1].encode(), b"none.gguf", p):
+            sys.exit(1)
 """
+_RUN = re.compile(r"^== (\d+) ([01])$", re.MULTILINE)
 _LINE = re.compile(r"^\[ *\d+/ *\d+\] +(\S+) .*type = +(\w+), size = .*?(?:-> .*\((\w+)\))?$", re.MULTILINE)
-SHAPES = {
-    "32 layers": synthetic.Shape(dim=512, layers=32, heads=8, kv_heads=8, ffn=768, vocab=4608),
-    "shared keys": synthetic.Shape(dim=512, layers=22, heads=8, kv_heads=2, ffn=768, vocab=4608),
-    "rows of 288": synthetic.Shape(dim=288, layers=6, heads=6, kv_heads=6, ffn=800, vocab=4608),
-    "80 layers": synthetic.Shape(dim=512, layers=80, heads=8, kv_heads=1, ffn=768, vocab=4608),
-}
+Types = dict[str, str]  # of a tensor's name
 
 
-def write(path: Path, shape: synthetic.Shape) -> None:
-    """A model of float16 whose weights are nothing."""
-    tensors = synthetic.specs(shape, "f16")
-    header = writer.encode_header(synthetic.metadata("empty", shape, "f16"), tensors)
-    with path.open("wb") as out:
-        out.write(header)
-        out.truncate(len(header) + sum(-(-t.nbytes // 32) * 32 for t in tensors))
-
-
-def theirs(python: str, path: Path, number: int) -> dict[str, str]:
-    done = subprocess.run([python, "-c", _DRY_RUN, str(path), str(number)], capture_output=True, text=True)
-    return {name: (new or old).upper() for name, old, new in _LINE.findall(done.stdout + done.stderr)}
-
-
-def ours(path: Path, name: str) -> dict[str, str]:
-    with gguf.read(path) as file:
-        return {c.tensor.name: c.type.name for c in plan(file.metadata, file.tensors, find_mix(name))}
+def theirs(python: str, path: Path, numbers: list[int]) -> dict[tuple[int, bool], Types]:
+    """By the number of the file's type, and whether there is an importance matrix."""
+    words = [python, "-c", _DRY_RUNS, str(path), *map(str, numbers)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stdout[-2000:])
+    _, *rest = _RUN.split(done.stdout)
+    runs = zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    return {
+        (int(number), important == "1"): {name: (new or old).upper() for name, old, new in _LINE.findall(text)}
+        for number, important, text in runs
+    }
 
 
 def main() -> None:
-    different = 0
+    mixes = [mix for mix in MIXES.values() if mix.base != GGMLType.F32]
+    compared = different = 0
     with tempfile.TemporaryDirectory() as folder:
-        for shape_name, shape in SHAPES.items():
-            path = Path(folder) / "model.gguf"
-            write(path, shape)
-            for mix in MIXES.values():
-                if mix.base == GGMLType.F32:
-                    continue
-                expected, found = theirs(sys.argv[1], path, mix.file_type), ours(path, mix.name)
-                wrong = {k: (found[k], expected.get(k)) for k in found if found[k] != expected.get(k)}
-                different += bool(wrong)
-                print(
-                    f"{shape_name:12} {mix.name:8} {len(expected)} tensors, {len(wrong)} differ",
-                    *list(wrong.items())[:4],
-                )
-    sys.exit(different != 0)
+        path = Path(folder) / "model.gguf"
+        for title, model in MODELS.items():
+            model.write(path)
+            expected = theirs(sys.argv[1], path, [mix.file_type for mix in mixes])
+            with gguf.read(path) as file:
+                for mix in mixes:
+                    for important in (False, True):
+                        choices = plan(file.metadata, file.tensors, find_mix(mix.name), important=important)
+                        found = {c.tensor.name: c.type.name for c in choices}
+                        wanted = expected[mix.file_type, important]
+                        wrong = {k: (found[k], wanted.get(k)) for k in found if found[k] != wanted.get(k)}
+                        compared, different = compared + len(found), different + len(wrong)
+                        if wrong:
+                            told = ", ".join(f"{k}: {a}, not {b}" for k, (a, b) in list(wrong.items())[:3])
+                            print(f"{title}, {mix.name}{', importance' if important else ''}: {len(wrong)}: {told}")
+    print(f"{len(MODELS)} models, {len(mixes)} types, with importance and without: {different} of {compared} differ")
+    sys.exit(different != 0 or not compared)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ class Facts:
     @property
     def is_70b(self) -> bool:
         """LLaMA 2 70B and its like: eight heads share their keys and values, so those may cost more."""
-        return self.layers == 80 and self.heads_per_kv_head > 1 and self.architecture in ("llama", "qwen2")
+        shared = self.heads_per_kv_head > 1 or self.architecture != "llama"
+        return self.layers == 80 and shared and self.architecture in ("llama", "qwen2", "olmo")
 
 
 def _finer(i: int, n: int) -> bool:
@@ -100,9 +101,9 @@ def tensor_type(mix: Mix, name: str, facts: Facts, layer: int, value: int) -> GG
     """
     if mix.keeps_output:
         return mix.base
-    if name == "output.weight" or (name == "token_embd.weight" and not facts.has_output):
+    if name == "output.weight" or (name in _EMBEDDINGS and not facts.has_output):
         return T.Q8_0 if facts.architecture == "falcon" else T.Q6_K
-    if "attn_v.weight" in name or "attn_kv_b.weight" in name:
+    if makes_values(name):
         return _values(mix, facts, value)
     if "attn_k.weight" in name:
         return T.Q8_0 if facts.experts == 8 else mix.base
@@ -110,12 +111,15 @@ def tensor_type(mix: Mix, name: str, facts: Facts, layer: int, value: int) -> GG
         return _down(mix, facts, layer)
     if "attn_output.weight" in name:
         return _attention_output(mix, facts)
-    if "attn_qkv.weight" in name:
-        return _QKV.get(mix.name, mix.base)
     return mix.base
 
 
-_QKV = {"Q3_K_M": T.Q4_K, "Q3_K_L": T.Q4_K, "Q4_K_M": T.Q5_K, "Q5_K_M": T.Q6_K}
+_EMBEDDINGS = ("token_embd.weight", "per_layer_token_embd.weight")
+
+
+def makes_values(name: str) -> bool:
+    """Whether what attention adds up comes from this matrix, alone or with queries and keys."""
+    return any(part in name for part in ("attn_v.weight", "attn_qkv.weight", "attn_kv_b.weight"))
 
 
 def _values(mix: Mix, facts: Facts, i: int) -> GGMLType:

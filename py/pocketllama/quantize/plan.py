@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from .. import gguf
 from ..errors import UsageError
 from ..gguf import GGMLType, TensorInfo
-from .mixes import MIXES, Facts, Mix, tensor_type
+from .mixes import MIXES, Facts, Mix, makes_values, tensor_type
 
 T = GGMLType
 # A type of 256-weight blocks, for rows that 256 does not divide: what llama.cpp takes then, with blocks of 32.
 _FALLBACK = {T.Q2_K: T.Q4_0, T.Q3_K: T.Q4_0, T.IQ4_XS: T.IQ4_NL, T.Q4_K: T.Q5_0, T.Q5_K: T.Q5_1, T.Q6_K: T.Q8_0}
-# Matrices that are small and decide much: the router of experts, learned positions, convolutions of state spaces.
+# Matrices that are small and decide much: the router of experts, learned positions, convolutions of state spaces, what
+# reads pictures and sound. As in llama.cpp, by name.
 _KEPT = re.compile(
-    r"ffn_gate_inp|position_embd|token_types|ssm_conv1d|attn_rel_b|altup|laurel|per_layer_model_proj|time_mix"
+    r"ffn_gate_(inp|tid2eid)\.weight|^(position_embd|token_types)\.weight|\.position_embd|attn_rel_b\.weight"
+    r"|altup|laurel|per_layer_model_proj|indexer\.[kq]_proj\.weight|ssm_conv1d|shortconv\.conv\.weight"
+    r"|time_mix_(first|lerp_fused|decay_w[12]|w[012]|v[012]|a[012]|g[12])\.weight"
+    r"|sam\.(pos_embd|neck\.|net_)|\.(rel_pos|patch_embd|patch_merger)|a\.rvq\.codebook|mm\.a\.code_embd"
 )
 _LAYER = re.compile(r"\bblk\.(\d+)\.")
 WRITABLE = frozenset(mix.base for mix in MIXES.values())
@@ -68,20 +72,17 @@ def facts_of(metadata: gguf.Metadata, tensors: Sequence[TensorInfo], important: 
     def number(key: str) -> int:
         value = metadata.get(f"{architecture}.{key}") if f"{architecture}.{key}" in metadata else 0
         if isinstance(value, list):  # one for each layer
-            value = max((v for v in value if isinstance(v, int)), default=0)
+            value = value[0] if value else 0
         return value if isinstance(value, int) and value > 0 else 0
 
     heads, kv_heads = number("attention.head_count"), number("attention.head_count_kv")
-    values = sum(
-        any(part in name for part in ("attn_v.weight", "attn_qkv.weight", "attn_kv_b.weight")) for name in names
-    )
     return Facts(
         architecture=architecture if isinstance(architecture, str) else "",
         layers=number("block_count"),
         heads_per_kv_head=heads // kv_heads if kv_heads else 1,
         experts=number("expert_count"),
         has_output="output.weight" in names,
-        value_tensors=values,
+        value_tensors=sum(map(makes_values, names)),
         important=important,
     )
 
@@ -89,7 +90,8 @@ def facts_of(metadata: gguf.Metadata, tensors: Sequence[TensorInfo], important: 
 def is_matrix(tensor: TensorInfo) -> bool:
     """Whether it is one of those that are quantized: a matrix of weights, not a norm, and none of the delicate ones."""
     name = tensor.name
-    return len(tensor.shape) > 1 and name.endswith("weight") and "_norm.weight" not in name and not _KEPT.search(name)
+    vector = all(dim == 1 for dim in tensor.shape[1:])
+    return not vector and name.endswith("weight") and "_norm.weight" not in name and not _KEPT.search(name)
 
 
 def plan(
@@ -103,7 +105,7 @@ def plan(
 ) -> list[Choice]:
     """A choice for each tensor, in the file's order."""
     facts = facts_of(metadata, tensors, important)
-    order = {t.name: i for i, t in enumerate(sorted((t for t in tensors if _makes_values(t.name)), key=_layer))}
+    order = {t.name: i for i, t in enumerate(sorted((t for t in tensors if makes_values(t.name)), key=_layer))}
     chosen = []
     for tensor in tensors:
         if not is_matrix(tensor):
@@ -126,10 +128,6 @@ def fitting(kind: GGMLType, columns: int) -> GGMLType:
     if columns % kind.block_size:
         kind = _FALLBACK.get(kind, T.F16)
     return kind if columns % kind.block_size == 0 else T.F16
-
-
-def _makes_values(name: str) -> bool:
-    return "attn_v.weight" in name or "attn_kv_b.weight" in name
 
 
 def _layer(tensor: TensorInfo) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from pocketllama.errors import UsageError
 from pocketllama.gguf import GGMLType, Metadata, TensorInfo
 from pocketllama.quantize import MIXES, Rule, find_mix, parse_rule
-from pocketllama.quantize.plan import plan
+from pocketllama.quantize.plan import is_matrix, plan
 
 T = GGMLType
 
@@ -112,6 +113,30 @@ def test_other_models() -> None:
     assert chosen("Q4_K_M", *model(32, arch="falcon"))["output.weight"] == "Q8_0"
     assert chosen("Q3_K_L", *model(32, arch="falcon"))["blk.5.ffn_down.weight"] == "Q4_K"
     assert chosen("Q4_0", *model(32, tied=True))["token_embd.weight"] == "Q6_K"
+
+
+def test_values_with_queries_and_keys_in_one_matrix() -> None:
+    metadata, tensors = model(32, arch="gptneox")
+    joined = [replace(t, name=t.name.replace("attn_v", "attn_qkv")) for t in tensors if "attn_q" not in t.name]
+    types = chosen("Q4_K_M", metadata, joined)
+    assert layers(types, "attn_qkv", "Q6_K") == layers(types, "ffn_down", "Q6_K") and "Q5_K" not in types.values()
+    assert layers(chosen("Q3_K_M", metadata, joined), "attn_qkv", "Q5_K") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "quantized"),
+    [
+        ("blk.0.ffn_gate_inp_shexp.weight", (4096, 1), False),  # a vector, however it is written
+        ("blk.0.ffn_gate_inp_shexp.weight", (4096, 2), True),
+        ("blk.0.time_mix_key.weight", (4096, 4096), True),
+        ("blk.0.time_mix_decay_w1.weight", (4096, 64), False),
+        ("position_embd.weight", (4096, 1024), False),
+        ("blk.0.ssm_conv1d.weight", (4096, 4), False),
+        ("blk.0.attn_q.bias", (4096, 2), False),
+    ],
+)
+def test_what_is_a_matrix(name: str, shape: tuple[int, ...], quantized: bool) -> None:
+    assert is_matrix(TensorInfo(name, shape, T.F16, 0, 0)) == quantized
 
 
 def test_rows_that_do_not_fit() -> None:
