@@ -92,28 +92,6 @@ def test_experts_have_an_importance_each(tmp_path: Path) -> None:
     np.testing.assert_array_equal(p[-1], w[-1])
 
 
-def test_files_of_importance(tmp_path: Path) -> None:
-    known = Importance("x.gguf", {"a.weight": Sums(array("f", [4.0, 8.0]), array("f", [2.0]))}, 7, 512, ("text.txt",))
-    importance.write(tmp_path / "x.gguf", known)
-    assert importance.read(tmp_path / "x.gguf") == known
-    assert list(known.of("a.weight", 0, 2) or []) == [2.0, 4.0] and known.of("b.weight", 0, 2) is None
-    with pytest.raises(errors.ModelInvalid, match="another model"):
-        known.of("a.weight", 0, 3)
-    name = b"blk.0.attn_q.weight"
-    whole = b"".join(n.to_bytes(4, "little") for n in (1, len(name))) + name + (4).to_bytes(4, "little")
-    whole += (2).to_bytes(4, "little") + np.array([8, 16], "<f4").tobytes()
-    old = tmp_path / "old.dat"
-    old.write_bytes(whole + (4).to_bytes(4, "little") + (3).to_bytes(4, "little") + b"abc")
-    found = importance.read(old)
-    assert list(found.of(name.decode(), 0, 2) or []) == [2.0, 4.0] and (found.chunks, found.datasets) == (4, ("abc",))
-    for n in range(len(whole)):
-        old.write_bytes(whole[:n])
-        with pytest.raises(errors.ModelInvalid):
-            importance.read(old)
-    with pytest.raises(errors.ModelNotFound):
-        importance.read(tmp_path / "none")
-
-
 def test_what_is_refused(tmp_path: Path, tales: Path) -> None:
     small, text = tmp_path / "small.gguf", tmp_path / "text"
     text.write_text("mine")
@@ -130,6 +108,11 @@ def test_what_is_refused(tmp_path: Path, tales: Path) -> None:
         quantize(tales, tmp_path / "y.gguf", "Q2_K", rules=[parse_rule("blk.77=q8_0")])
     with pytest.raises(errors.ModelInvalid, match="no importance matrix"):
         quantize(tales, tmp_path / "y.gguf", "Q2_K", importance=tales)
+    other = tmp_path / "im.gguf"
+    for name in ("blk.0.attn_out.weight", "blk.0.ffn_down.weight"):  # of another architecture, of another width
+        importance.write(other, Importance("", {name: Sums(array("f", [1.0]), array("f", [1.0]))}))
+        with pytest.raises(errors.ModelInvalid, match=r"im\.gguf is of another model"):
+            quantize(tales, tmp_path / "y.gguf", "Q2_K", importance=other)
     assert small.read_bytes() == kept and text.read_text() == "mine"
 
 

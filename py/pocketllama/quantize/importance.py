@@ -4,16 +4,19 @@
 
 so a column whose activations are large deserves the finer rounding. The files are GGUFs of the kind that
 llama.cpp's `llama-imatrix` writes and reads: general.type "imatrix", and for each matrix NAME the tensors
-NAME.in_sum2 (sums of squares, (columns, experts)) and NAME.counts (of tokens, (1, experts)). Its older files (.dat) are
-read as well.
+NAME.in_sum2 (sums of squares, (columns, experts)) and NAME.counts (of tokens, (1, experts); one for all where all
+matrices of a tensor see every token). Its older files (.dat), of means and one count for each tensor, are read as well.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +24,28 @@ from .. import gguf
 from ..errors import ModelInvalid, ModelNotFound, StorageError
 from ..gguf import ArrayOf, GGMLType, TensorSpec, ValueType
 
-_MOST_ENTRIES, _MOST_NAME, _MOST_VALUES = 1 << 16, 1 << 12, 1 << 28
+_SUFFIXES = (".in_sum2", ".counts")
+_MOST_ENTRIES, _MOST_NAME, _MOST_VALUES = 1 << 16, 1 << 12, 1 << 28  # in older files
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Of one matrix, or of all experts' that lie in one tensor: `squares` (experts × columns), `counts` (experts)."""
+    """Of the matrices in one tensor, several where they are experts': `squares` (matrices × columns), and `counts`
+    (matrices), or a single one that holds for all."""
 
     squares: array[float]
     counts: array[float]
 
-    def mean(self, expert: int, columns: int) -> array[float] | None:
-        """Of one expert's columns; None if it was never used. ModelInvalid if that does not fit."""
-        experts = len(self.counts)
-        if len(self.squares) != experts * columns or not 0 <= expert < experts:
+    def mean(self, matrix: int, matrices: int, columns: int) -> array[float] | None:
+        """Of one matrix' columns; None if it was never used. ModelInvalid if the tensor is of another shape."""
+        if len(self.squares) != matrices * columns or len(self.counts) not in (1, matrices):
             raise ModelInvalid(
-                f"it has {len(self.squares)} columns of {experts} matrices, not {columns} of at least {expert + 1}"
+                f"it has {len(self.squares)} columns and {len(self.counts)} counts, not {matrices} × {columns}"
             )
-        count = self.counts[expert]
+        count = self.counts[matrix if len(self.counts) > 1 else 0]
         if count <= 0:
             return None
-        return array("f", (s / count for s in self.squares[expert * columns : (expert + 1) * columns]))
+        return array("f", (s / count for s in self.squares[matrix * columns : (matrix + 1) * columns]))
 
 
 @dataclass(frozen=True)
@@ -54,29 +58,38 @@ class Importance:
     chunk_size: int = 0  # tokens in each
     datasets: Sequence[str] = field(default_factory=tuple)
 
-    def of(self, tensor: str, expert: int, columns: int) -> array[float] | None:
-        """The importance of each column; None where nothing is known of it."""
+    def of(self, tensor: str, matrix: int, matrices: int, columns: int) -> array[float] | None:
+        """The importance of each column of one of the `matrices` in a tensor; None where nothing is known of it."""
         if tensor not in self.sums:
             return None
         try:
-            return self.sums[tensor].mean(expert, columns)
+            return self.sums[tensor].mean(matrix, matrices, columns)
         except ModelInvalid as e:
-            raise ModelInvalid(
-                f"{self.name} is of another model: for {tensor} {e}.", remedy="pocketllama imatrix makes one."
-            ) from None
+            raise self.of_another_model(f"for {tensor} {e}") from None
+
+    def of_another_model(self, why: str) -> ModelInvalid:
+        return ModelInvalid(f"{self.name} is of another model: {why}.", remedy="pocketllama imatrix makes one.")
 
 
 def read(path: Path | str) -> Importance:
-    """The importance matrix in the file at `path`. ModelNotFound, ModelInvalid, StorageError."""
+    """The importance matrix in the file at `path`, its numbers checked. ModelNotFound, ModelInvalid, StorageError."""
     path = Path(path)
     try:
         with path.open("rb") as f:
-            magic = f.read(4)
+            old = None if f.read(4) == b"GGUF" else _Old(path.name, f).read()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as e:
         raise ModelNotFound(f"There is no importance matrix at {path}.", remedy="pocketllama imatrix makes one.") from e
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-    return _read_gguf(path) if magic == b"GGUF" else _read_old(path)
+    found = old or _read_gguf(path)
+    if not found.sums:
+        raise ModelInvalid(f"{path.name} is an importance matrix of nothing.", remedy="pocketllama imatrix makes one.")
+    for name, sums in found.sums.items():
+        for numbers in (sums.squares, sums.counts):
+            # A sum of finite numbers is finite, and is none as soon as one of them is not.
+            if not numbers or not math.isfinite(sum(numbers)) or min(numbers) < 0:
+                raise ModelInvalid(f"{path.name} is damaged: what it says of {name!r:.80} are not means of squares.")
+    return found
 
 
 def _read_gguf(path: Path) -> Importance:
@@ -87,14 +100,11 @@ def _read_gguf(path: Path) -> Importance:
             )
         tensors = {t.name: t for t in file.tensors}
         sums: dict[str, Sums] = {}
-        for name, tensor in tensors.items():
-            matrix = name.removesuffix(".in_sum2")
-            counts = tensors.get(f"{matrix}.counts")
-            if matrix == name or counts is None:
-                continue
-            if tensor.type != GGMLType.F32 or counts.type != GGMLType.F32:
-                raise ModelInvalid(f"{path.name} is damaged: {name} is not of float32.")
-            sums[matrix] = Sums(_floats(file.tensor_bytes(tensor)), _floats(file.tensor_bytes(counts)))
+        for name in sorted({t.removesuffix(s) for t in tensors for s in _SUFFIXES if t.endswith(s)}):
+            squares, counts = (tensors.get(name + suffix) for suffix in _SUFFIXES)
+            if squares is None or counts is None or (squares.type, counts.type) != (GGMLType.F32, GGMLType.F32):
+                raise ModelInvalid(f"{path.name} is damaged: {name!r:.80} lacks sums or counts of float32.")
+            sums[name] = Sums(_floats(file.tensor_bytes(squares)), _floats(file.tensor_bytes(counts)))
         chunks, size = file.metadata.get("imatrix.chunk_count", 0), file.metadata.get("imatrix.chunk_size", 0)
         datasets = file.metadata.get("imatrix.datasets", [])
     return Importance(
@@ -112,40 +122,43 @@ def _floats(data: memoryview | bytes) -> array[float]:
     return out
 
 
-def _read_old(path: Path) -> Importance:
+class _Old:
     """n, then for each: length and bytes of its name, calls, number of values, float32 means times calls; then, in
-    newer ones, the number of chunks and the dataset's name."""
-    data = path.read_bytes()
-    at = 0
+    newer ones, the number of chunks and the dataset's name. All numbers are int32."""
 
-    def number(what: str, most: int) -> int:
-        nonlocal at
-        if len(data) - at < 4:
-            raise ModelInvalid(f"{path.name} is no importance matrix: it ends where {what} should be, at byte {at}.")
-        value: int = struct.unpack_from("<i", data, at)[0]
+    def __init__(self, name: str, file: BufferedReader) -> None:
+        self._name, self._file = name, file
+        self._left = os.fstat(file.fileno()).st_size
+        file.seek(0)
+
+    def _take(self, what: str, n: int) -> bytes:
+        data = self._file.read(n) if n <= self._left else b""
+        if len(data) != n:
+            raise ModelInvalid(f"{self._name} is no importance matrix: it ends where {what} should be.")
+        self._left -= n
+        return data
+
+    def _number(self, what: str, most: int = 2**31 - 1) -> int:
+        value: int = struct.unpack("<i", self._take(what, 4))[0]
         if not 0 <= value <= most:
-            raise ModelInvalid(f"{path.name} is no importance matrix: {what} at byte {at} is {value}.")
-        at += 4
+            raise ModelInvalid(f"{self._name} is no importance matrix: {what} is {value}.")
         return value
 
-    def take(what: str, n: int) -> bytes:
-        nonlocal at
-        if len(data) - at < n:
-            raise ModelInvalid(f"{path.name} is damaged: {what} at byte {at} should have {n} bytes.")
-        at += n
-        return data[at - n : at]
+    def _text(self, what: str) -> str:
+        return self._take(what, self._number(f"the length of {what}", _MOST_NAME)).decode(errors="replace")
 
-    sums: dict[str, Sums] = {}
-    for _ in range(number("the number of entries", _MOST_ENTRIES)):
-        name = take("a name", number("a name's length", _MOST_NAME)).decode(errors="replace")
-        calls = number("the number of calls", 2**31 - 1)
-        values = number("the number of values", _MOST_VALUES)
-        sums[name] = Sums(_floats(take(f"what is known of {name}", 4 * values)), array("f", [float(calls)]))
-    chunks, dataset = 0, ""
-    if len(data) - at >= 8:
-        chunks = number("the number of chunks", 2**31 - 1)
-        dataset = take("the dataset's name", number("its length", _MOST_NAME)).decode(errors="replace")
-    return Importance(path.name, sums, chunks, 0, (dataset,) if dataset else ())
+    def read(self) -> Importance:
+        sums: dict[str, Sums] = {}
+        for _ in range(self._number("the number of entries", _MOST_ENTRIES)):
+            name = self._text("a name")
+            calls = self._number("the number of calls")
+            values = self._number("the number of values", _MOST_VALUES)
+            # Without a call the values are taken as they are.
+            sums[name] = Sums(_floats(self._take("a value", 4 * values)), array("f", [float(calls or 1)]))
+        chunks, dataset = 0, ""
+        if self._left:
+            chunks, dataset = self._number("the number of chunks"), self._text("the dataset's name")
+        return Importance(self._name, sums, chunks, 0, (dataset,) if dataset else ())
 
 
 def write(path: Path, importance: Importance) -> None:

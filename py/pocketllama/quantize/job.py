@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,10 @@ def quantize(
         _check_source(paths[0], choices, again)
         specs = [TensorSpec(c.tensor.name, c.tensor.shape, c.type) for c in choices]
         writer = gguf.Writer(out, _metadata(parts[0].metadata, mix, known), specs)
-        unknown = [c.tensor.name for c in choices if known and _changes(c) and c.tensor.name not in known.sums]
+        changed = [c.tensor.name for c in choices if _changes(c)]
+        unknown = [name for name in changed if known and name not in known.sums]
+        if known and changed and len(unknown) == len(changed):
+            raise known.of_another_model(f"it knows {_quoted(known.sums)}, and none of {_quoted(changed)}")
         if not dry_run:
             gguf.check_space(out, writer.nbytes)
             work = _Work(Requantizer(threads), known, progress, sum(t.nbytes for _, t in tensors))
@@ -120,6 +123,12 @@ def quantize(
                     writer.write(work.pieces(part, choice))
         size = sum(part.file_size for part in parts)
     return Result(out, mix, size, writer.nbytes, choices, unknown, time.monotonic() - begin)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    """The first of them, and that there are more."""
+    first, *more = names
+    return f"{first!r:.80}{', …' if more else ''}"
 
 
 def _changes(choice: Choice) -> bool:
@@ -180,9 +189,10 @@ class _Work:
         data = part.tensor_bytes(tensor)
         cols, rows = tensor.shape[0], tensor.shape[1] if len(tensor.shape) > 1 else 1
         row = tensor.type.nbytes(cols)
-        for expert in range(len(data) // (rows * row)):
-            matrix = data[expert * rows * row : (expert + 1) * rows * row]
-            weights = self._known.of(tensor.name, expert, cols) if self._known and _changes(choice) else None
+        matrices = len(data) // (rows * row)
+        for i in range(matrices):
+            matrix = data[i * rows * row : (i + 1) * rows * row]
+            weights = self._known.of(tensor.name, i, matrices, cols) if self._known and _changes(choice) else None
             step = max(1, _PIECE // row) * row
             for at in range(0, len(matrix), step):
                 piece = matrix[at : at + step]
