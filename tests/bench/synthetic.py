@@ -42,6 +42,8 @@ class Shape:
 SHAPES = {
     "1b": Shape(dim=2048, layers=22, heads=32, kv_heads=4, ffn=5632, vocab=32000),
     "8b": Shape(dim=4096, layers=32, heads=32, kv_heads=8, ffn=14336, vocab=128256, rope_base=500000.0),
+    # 150 million weights, of which a quantizer makes any file within seconds.
+    "small": Shape(dim=1024, layers=12, heads=16, kv_heads=4, ffn=2816, vocab=8192),
     # Small enough for a test, wide enough for blocks of 256.
     "test": Shape(dim=256, layers=2, heads=4, kv_heads=2, ffn=512, vocab=4608, context=256),
 }
