@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "../src/cpu.h"
 #include "../src/quant/half.h"
 #include "../src/rng.h"
 #include "check.h"
@@ -20,6 +21,8 @@
 using pl::ActBlock;
 using pl::Kernels;
 using pl::Type;
+
+void fill_emulated_vnni(Kernels& table);  // emulated_vnni.cc
 
 namespace {
 
@@ -477,32 +480,44 @@ void bench(const Kernels& k) {
   }
 }
 
+void test_all(const Kernels& k, const Kernels& scalar) {
+  std::printf("%s\n", k.isa);
+  test_dots(k, scalar);
+  test_batches(k);
+  test_extremes(k, scalar);
+  test_quantize_act(k, scalar);
+  for (const int64_t n : kSizes) {
+    test_norms(k, n);
+    test_activations(k, n);
+    test_rows(k, n);
+  }
+  for (const int64_t dim : {2, 8, 20, 64, 100, 128}) {
+    for (const int64_t queries : {1, 2, 5, 6, 7, 19}) test_attention(k, dim, dim == 20 ? 33 : dim, queries, 0.0f, queries % 2 == 0, 0.0f);
+  }
+  test_attention(k, 64, 64, 5, 20.0f, false, 0.0f);
+  test_attention(k, 64, 64, 5, 0.0f, false, 0.05f);
+  test_all_halves(k);
+  test_rope(k);
+}
+
 }  // namespace
 
 int main(int argc, char**) {
   const Kernels scalar = pl::make_kernels("scalar");
   test_table();
-  for (const char* const isa : {"scalar", "avx2", "avx512", "avx512_vnni", "neon", "neon_dotprod"}) {
+  for (const char* const isa : {"scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "neon", "neon_dotprod"}) {
     const Kernels k = pl::make_kernels(isa);
     if (std::strcmp(k.isa, isa) != 0) continue;  // not here
-    std::printf("%s\n", k.isa);
-    test_dots(k, scalar);
-    test_batches(k);
-    test_extremes(k, scalar);
-    test_quantize_act(k, scalar);
-    for (const int64_t n : kSizes) {
-      test_norms(k, n);
-      test_activations(k, n);
-      test_rows(k, n);
-    }
-    for (const int64_t dim : {2, 8, 20, 64, 100, 128}) {
-      for (const int64_t queries : {1, 2, 5, 6, 7, 19}) test_attention(k, dim, dim == 20 ? 33 : dim, queries, 0.0f, queries % 2 == 0, 0.0f);
-    }
-    test_attention(k, 64, 64, 5, 20.0f, false, 0.0f);
-    test_attention(k, 64, 64, 5, 0.0f, false, 0.05f);
-    test_all_halves(k);
-    test_rope(k);
+    test_all(k, scalar);
     if (argc > 1) bench(k);
   }
+#if defined(__x86_64__)
+  if (pl::cpu().avx2) {
+    Kernels k = pl::make_kernels("avx2");
+    fill_emulated_vnni(k);
+    k.isa = "avx_vnni, emulated";
+    test_all(k, scalar);
+  }
+#endif
   return check_failures();
 }

@@ -18,10 +18,20 @@ struct Avx2 {
 #if defined(__AVXVNNI__)
   static constexpr bool kDot = true;
   static I dot(I sum, I w, I a) { return _mm256_dpbusd_avx_epi32(sum, w, a); }
+  static constexpr int kTile = 6;  // tokens: 6 sums, 6 totals, a weight and an activation: 14 of 16 registers
+#elif defined(POCKETLLAMA_EMULATED_VNNI)
+  static constexpr bool kDot = true;
+  static I dot(I sum, I w, I a) {
+    const I low = _mm256_set1_epi16(255);
+    const I even = _mm256_madd_epi16(_mm256_and_si256(w, low), _mm256_srai_epi16(_mm256_slli_epi16(a, 8), 8));
+    const I odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(a, 8));
+    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+  }
+  static constexpr int kTile = 6;
 #else
   static constexpr bool kDot = false;
-#endif
   static constexpr int kTile = 4;  // tokens: 4 sums, 4 totals, and what is in between: more would leave the 16 registers
+#endif
   static constexpr int kFew = 2;   // tokens: with more, weights leave the registers between their uses
 
   static constexpr int kQueries = 3;  // that attend together: four sums each

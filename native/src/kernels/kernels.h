@@ -137,9 +137,13 @@ Kernels make_kernels(const char* isa);
 // has the ISA.
 void fill_scalar(Kernels& table);
 void fill_avx2(Kernels& table);
+void fill_avx_vnni(Kernels& table);
 void fill_avx512(Kernels& table);
 void fill_avx512_vnni(Kernels& table);
 void fill_neon(Kernels& table);
 void fill_neon_dotprod(Kernels& table);
+
+// Whether the compiler knew AVX-VNNI; else fill_avx_vnni changes nothing.
+extern const bool kAvxVnniBuilt;
 
 }  // namespace pl

@@ -19,6 +19,7 @@ Probe best_probe();
 
 // Only to be called on a machine that has the ISA.
 Probe avx2_probe();
+Probe avx_vnni_probe();
 Probe avx512_vnni_probe();
 Probe neon_dotprod_probe();
 

@@ -36,6 +36,7 @@ int32_t multiply(int64_t rounds) {
 Probe best_probe() {
 #if defined(__x86_64__)
   if (cpu().avx512_vnni && isa_allowed("avx512_vnni")) return avx512_vnni_probe();
+  if (isa_allowed("avx_vnni")) return avx_vnni_probe();
   if (cpu().avx2 && isa_allowed("avx2")) return avx2_probe();
 #elif defined(__aarch64__)
   if (cpu().dotprod && isa_allowed("neon")) return neon_dotprod_probe();

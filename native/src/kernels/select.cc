@@ -1,5 +1,5 @@
-// Which kernels run here. To add an ISA: a row in kIsas, a file of kernels with its flag in CMakeLists.txt,
-// and its fill function in kernels.h. Rows are in the order in which they overwrite each other.
+// Which kernels run here. To add an ISA: a row in kIsas, a file of kernels whose first line has its flags, and its fill
+// function in kernels.h. Rows are in the order in which they overwrite each other.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -18,9 +18,12 @@ struct Isa {
 };
 
 #if defined(__x86_64__)
-constexpr auto kFillAvx2 = fill_avx2, kFillAvx512 = fill_avx512, kFillAvx512Vnni = fill_avx512_vnni;
+constexpr auto kFillAvx2 = fill_avx2, kFillAvxVnni = fill_avx_vnni, kFillAvx512 = fill_avx512, kFillAvx512Vnni = fill_avx512_vnni;
+bool has_avx_vnni(const Cpu& cpu) { return cpu.avx_vnni && kAvxVnniBuilt; }
 #else
-constexpr void (*kFillAvx2)(Kernels&) = nullptr, (*kFillAvx512)(Kernels&) = nullptr, (*kFillAvx512Vnni)(Kernels&) = nullptr;
+constexpr void (*kFillAvx2)(Kernels&) = nullptr, (*kFillAvxVnni)(Kernels&) = nullptr, (*kFillAvx512)(Kernels&) = nullptr,
+               (*kFillAvx512Vnni)(Kernels&) = nullptr;
+bool has_avx_vnni(const Cpu&) { return false; }
 #endif
 
 #if defined(__aarch64__)
@@ -38,6 +41,7 @@ const char* isa_wish() {
 constexpr Isa kIsas[] = {
     {"scalar", [](const Cpu&) { return true; }, fill_scalar},
     {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
+    {"avx_vnni", has_avx_vnni, kFillAvxVnni},
     {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, kFillAvx512},
     {"avx512_vnni", [](const Cpu& cpu) { return cpu.avx512_vnni; }, kFillAvx512Vnni},
     {"neon", [](const Cpu& cpu) { return cpu.neon; }, kFillNeon},

@@ -248,7 +248,7 @@ def compile_all(compiler: list[str], folder: Path, report: Report = lambda line:
 
     def one(source: Path, target: Path) -> str | None:
         version = f'-DPL_VERSION="{__version__}"'
-        flags = [_spelled(flag, compiler) for flag in isa_flags(source)]
+        flags = [_spelled(f, compiler) for flag in isa_flags(source) if (f := _known(flag, compiler, target))]
         return _run([*compiler, *FLAGS, *flags, version, "-c", str(source), "-o", str(target)], folder)
 
     pool = ThreadPoolExecutor(max_workers=cpu.usable_cores())
@@ -287,6 +287,18 @@ def isa_flags(source: Path) -> list[str]:
     with source.open(encoding="utf-8") as f:
         first = f.readline()
     return first.removeprefix(_FLAGS_LINE).split() if first.startswith(_FLAGS_LINE) else []
+
+
+def _known(flag: str, compiler: list[str], target: Path) -> str | None:
+    """A flag that this compiler takes: those that end in "?" may be left out, and older ones do not know them.
+
+    What it makes of nothing, to find out, goes to `target`.
+    """
+    if not flag.endswith("?"):
+        return flag
+    flag = flag.removesuffix("?")
+    test = [*compiler, flag, "-x", "c++", "-c", os.devnull, "-o", str(target)]
+    return flag if _run(test, target.parent) is None else None
 
 
 def _spelled(flag: str, compiler: list[str]) -> str:

@@ -32,6 +32,14 @@ def test_flags_as_zig_spells_them() -> None:
     assert build._spelled("-mavx2", zig) == "-mavx2"
 
 
+def test_flags_that_an_older_compiler_may_not_know(tmp_path: Path) -> None:
+    assert build.isa_flags(KERNELS / "avx_vnni.cc")[-1] == "-mavxvnni?"
+    compiler, out = build.find_compiler(tmp_path), tmp_path / "a.o"
+    assert build._known("-O2?", compiler, out) == "-O2"
+    assert build._known("-mno-such-flag?", compiler, out) is None
+    assert build._known("-mno-such-flag", compiler, out) == "-mno-such-flag"
+
+
 def test_a_file_without_flags_has_none(tmp_path: Path) -> None:
     (tmp_path / "a.cc").write_text("// Compiled with love\n")
     assert build.isa_flags(tmp_path / "a.cc") == []
