@@ -10,11 +10,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
-from pathlib import Path
-from types import TracebackType
 
-from ..errors import ModelInvalid, ModelNotFound, StorageError, UnsafeFile
+from ..errors import UnsafeFile
+from .range_file import RangeFile
 
 _END = struct.Struct("<4s4H2LH")  # end of central directory
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -26,7 +24,6 @@ _MAX_DIRECTORY = 32 << 20  # bytes; 100 a member
 _MAX_MEMBERS = 1 << 17
 _ENCRYPTED = 1  # a flag bit
 _CHUNK = 1 << 20
-_AGAIN = "Download the checkpoint again."
 
 
 @dataclass(frozen=True)
@@ -39,56 +36,16 @@ class Member:
     crc: int
 
 
-class Archive:
+class Archive(RangeFile):
     """An open archive. `members` maps names to Members. Raises ModelInvalid if damaged, UnsafeFile if hostile."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file: BufferedReader = path.open("rb")
-        except FileNotFoundError as e:
-            raise ModelNotFound(f"There is no file at {path}.") from e
-        except OSError as e:
-            raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-        try:
-            self.size = self._file.seek(0, 2)
-            self.members = {m.name: m for m in self._read_members()}
-        except OSError as e:
-            self.close()
-            raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def damaged(self, what: str) -> ModelInvalid:
-        return ModelInvalid(f"{self.path.name} is damaged: {what}.", remedy=_AGAIN)
+    def _parse(self) -> None:
+        self.members = {m.name: m for m in self._read_members()}
 
     def unsafe(self, what: str) -> UnsafeFile:
         return UnsafeFile(
             f"{self.path.name} is refused: {what}.", remedy="torch.save writes no such file; do not trust this one."
         )
-
-    def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes of the file from `offset` on; ModelInvalid if they are not all there."""
-        try:
-            self._file.seek(offset)
-            data = self._file.read(size)
-        except OSError as e:
-            raise StorageError(f"{self.path} cannot be read: {e.strerror or e}.") from e
-        if len(data) != size:
-            raise self.damaged(
-                f"it ends at byte {offset + len(data)} where {size} bytes were expected from {offset} on"
-            )
-        return data
 
     def read_member(self, name: str, most: int) -> bytes:
         """A small member's bytes, its CRC checked; ModelInvalid where it is missing, longer than `most`, or damaged."""

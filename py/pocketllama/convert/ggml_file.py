@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from types import TracebackType
 
-from ..errors import ModelInvalid, StorageError
+from ..errors import ModelInvalid
+from .range_file import RangeFile
 
 _MAGICS = {b"lmgg": "ggml", b"fmgg": "ggmf", b"tjgg": "ggjt"}  # as their bytes lie in the file
 _VERSIONS = {"ggml": (0,), "ggmf": (1,), "ggjt": (1, 2, 3)}
@@ -77,55 +76,25 @@ def is_ggml(path: Path) -> bool:
         return False
 
 
-class GgmlFile:
+class GgmlFile(RangeFile):
     """An open file. `tokens` are (bytes, score), the score 0 where the format has none. Use it in a `with`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file: BufferedReader = path.open("rb")
-            self._size = self._file.seek(0, 2)
-            self._file.seek(0)
-        except OSError as e:
-            raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-        try:
-            self.format, self.version = self._read_version()
-            self.header = Header(*self._numbers("7I"))
-            self.tokens = self._read_tokens()
-            self.tensors = self._read_tensors()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> GgmlFile:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+    def _parse(self) -> None:
+        self._at = 0
+        self.format, self.version = self._read_version()
+        self.header = Header(*self._numbers("7I"))
+        self.tokens = self._read_tokens()
+        self.tensors = self._read_tensors()
 
     @property
     def blocks(self) -> dict[int, tuple[int, int]]:
         return BLOCKS if self.version == 3 else OLD_BLOCKS
 
-    def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes from `offset` on."""
-        try:
-            self._file.seek(offset)
-            data = self._file.read(size)
-        except OSError as e:
-            raise StorageError(f"{self.path} cannot be read: {e.strerror or e}.") from e
-        if len(data) != size:
-            raise self.damaged(f"it ends at byte {offset + len(data)}, {size} bytes were expected from {offset} on")
-        return data
-
-    def damaged(self, what: str) -> ModelInvalid:
-        return ModelInvalid(f"{self.path.name} is damaged: {what}.", remedy="Download the model again.")
-
     def _take(self, size: int) -> bytes:
-        at = self._file.tell()
-        if size > self._size - at:
-            raise self.damaged(f"{size} bytes were expected at {at} of {self._size}")
-        return self.read(at, size)
+        """The next bytes."""
+        data = self.read(self._at, size)
+        self._at += size
+        return data
 
     def _numbers(self, code: str) -> tuple[int, ...]:
         return struct.unpack(f"<{code}", self._take(struct.calcsize(f"<{code}")))
@@ -141,7 +110,7 @@ class GgmlFile:
 
     def _read_tokens(self) -> list[tuple[bytes, float]]:
         n, scored = self.header.n_vocab, self.format != "ggml"
-        if n > _MAX_TOKENS or n * 4 > self._size:
+        if n > _MAX_TOKENS or n * 4 > self.size:
             raise self.damaged(f"its vocabulary has {n} tokens")
         tokens = []
         for i in range(n):
@@ -154,7 +123,7 @@ class GgmlFile:
 
     def _read_tensors(self) -> dict[str, Entry]:
         tensors: dict[str, Entry] = {}
-        while self._file.tell() < self._size:
+        while self._at < self.size:
             entry = self._read_entry()
             if entry.name in tensors or len(tensors) >= _MAX_TENSORS:
                 raise self.damaged(f"its tensor {entry.name!r} is there twice, or is one of too many")
@@ -164,21 +133,19 @@ class GgmlFile:
     def _read_entry(self) -> Entry:
         n_dims, n_name, kind = self._numbers("3I")
         if not 1 <= n_dims <= 2 or not 1 <= n_name <= _MAX_NAME:
-            raise self.damaged(
-                f"a tensor of {n_dims} dimensions with a name of {n_name} bytes is at {self._file.tell()}"
-            )
+            raise self.damaged(f"a tensor of {n_dims} dimensions with a name of {n_name} bytes is at {self._at}")
         dims = self._numbers(f"{n_dims}I")
         name = self._take(n_name).decode("utf-8", "replace")
         if kind not in self.blocks:
             raise self.damaged(f"its tensor {name!r} is of the type {kind}, which its version had not")
         if self.format == "ggjt":
-            self._file.seek(-self._file.tell() % 32, 1)
+            self._at += -self._at % 32
         weights, size = self.blocks[kind]
         n = 1
         for dim in dims:
             n *= dim
-        at = self._file.tell()
-        if dims[0] % weights or not n or n // weights * size > self._size - at:
+        at = self._at
+        if dims[0] % weights or not n or n // weights * size > self.size - at:
             raise self.damaged(f"its tensor {name!r} of {dims} reaches beyond its end, or is no number of blocks")
-        self._file.seek(at + n // weights * size)
+        self._at += n // weights * size
         return Entry(name, kind, dims[::-1], at)

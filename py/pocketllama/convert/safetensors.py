@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import struct
 from itertools import pairwise
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from ..errors import ModelInvalid, ModelNotFound, StorageError
+from ..errors import ModelInvalid
+from .range_file import RangeFile
 from .tensor import F32, WIDTHS, floats, row_width
 
 _MAX_HEADER = 100 << 20  # bytes; the format's own bound
@@ -52,76 +51,41 @@ class SafeTensor:
         return self._file.read(self._offset + start * size, (stop - start) * size)
 
 
-class SafeTensors:
+class SafeTensors(RangeFile):
     """An open file: `tensors` maps names to SafeTensors. ModelInvalid where it is damaged. Use it in a `with`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._file = path.open("rb")
-        except FileNotFoundError as e:
-            raise ModelNotFound(f"There is no file at {path}.") from e
-        except OSError as e:
-            raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
-        try:
-            self._size = self._file.seek(0, 2)
-            self.tensors = self._parse()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> SafeTensors:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
-
-    def read(self, offset: int, size: int) -> bytes:
-        """`size` bytes of the file from `offset` on."""
-        try:
-            self._file.seek(offset)
-            data = self._file.read(size)
-        except OSError as e:
-            raise StorageError(f"{self.path} cannot be read: {e.strerror or e}.") from e
-        if len(data) != size:
-            raise self._damaged(f"it ends at byte {offset + len(data)}, {size} bytes were expected from {offset} on")
-        return data
-
-    def _damaged(self, what: str) -> ModelInvalid:
-        return ModelInvalid(f"{self.path.name} is damaged: {what}.", remedy="Download the checkpoint again.")
-
-    def _parse(self) -> dict[str, SafeTensor]:
-        start = self.read(0, min(8, self._size))
+    def _parse(self) -> None:
+        start = self.read(0, min(8, self.size))
         if start.startswith(b"version https://git-lfs".ljust(8)[:8]):
             raise ModelInvalid(
                 f"{self.path.name} is a pointer of git-lfs, not the file itself.", remedy="git lfs pull brings it."
             )
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else _MAX_HEADER + 1
-        if length > min(_MAX_HEADER, self._size - 8):
-            raise self._damaged(f"its table would have {length} bytes, the file has {self._size}")
+        if length > min(_MAX_HEADER, self.size - 8):
+            raise self.damaged(f"its table would have {length} bytes, the file has {self.size}")
         try:
             table = json.loads(self.read(8, length).decode(), object_pairs_hook=self._without_twins)
         except (ValueError, RecursionError):
             table = None
         if not isinstance(table, dict):
-            raise self._damaged("its table is no JSON object")
+            raise self.damaged("its table is no JSON object")
         table.pop("__metadata__", None)
         base = 8 + length
-        tensors, places = {}, []
+        self.tensors: dict[str, SafeTensor] = {}
+        places = []
         for name, entry in table.items():
-            dtype, shape, begin, end = self._entry(name, entry, self._size - base)
-            tensors[name] = SafeTensor(self, name, dtype, shape, base + begin)
+            dtype, shape, begin, end = self._entry(name, entry, self.size - base)
+            self.tensors[name] = SafeTensor(self, name, dtype, shape, base + begin)
             places.append((begin, end, name))
         places.sort()
         for (_, end, before), (begin, _, name) in pairwise(places):
             if begin < end:
-                raise self._damaged(f"its tensors {before[:80]!r} and {name[:80]!r} share bytes")
-        return tensors
+                raise self.damaged(f"its tensors {before[:80]!r} and {name[:80]!r} share bytes")
 
     def _without_twins(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table = dict(pairs)
         if len(table) != len(pairs):
-            raise self._damaged("its table has a name twice")
+            raise self.damaged("its table has a name twice")
         return table
 
     def _entry(self, name: str, entry: Any, room: int) -> tuple[str, tuple[int, ...], int, int]:
@@ -131,10 +95,10 @@ class SafeTensors:
         width = WIDTHS[_TYPES[dtype]] if dtype in _TYPES else _OTHER_WIDTHS.get(str(dtype))
         sizes = [*shape, *offsets] if isinstance(shape, list) and isinstance(offsets, list) else [None]
         if width is None or not all(type(n) is int and 0 <= n < 2**48 for n in sizes):
-            raise self._damaged(f"its entry for {name[:80]!r} is none of the format")
+            raise self.damaged(f"its entry for {name[:80]!r} is none of the format")
         size = width
         for dim in shape:
             size *= dim
         if len(offsets) != 2 or len(shape) > _MAX_DIMS or offsets[1] - offsets[0] != size or offsets[1] > room:
-            raise self._damaged(f"its tensor {name[:80]!r} of {size} bytes is said to be at {offsets[:2]} of {room}")
+            raise self.damaged(f"its tensor {name[:80]!r} of {size} bytes is said to be at {offsets[:2]} of {room}")
         return _TYPES.get(str(dtype), str(dtype)), tuple(shape), offsets[0], offsets[1]
