@@ -6,12 +6,15 @@ import { constants } from "node:os";
 
 import { engineIsDue } from "./engine.js";
 import { findEnvironment, isOffline, pythonEnv, runModule } from "./environment.js";
+import { watchNpx } from "./starter.js";
 
 /** What a verb needs beyond the base environment. @type {Record<string, string[]>} */
 const NEEDS = { "compare-quants": ["convert"], convert: ["convert"], serve: ["serve"], test: ["test"] };
 
 // The verbs that run no model. What is no verb is a prompt.
 const WITHOUT_ENGINE = ["pull", "list", "ls", "show", "rm", "convert", "version", "--version", "help", "--help", "-h"];
+
+const PATIENCE_MS = 6000; // for what runs in our place to end, once npx is gone
 
 const NODE = { version: process.version, path: process.execPath };
 
@@ -92,15 +95,22 @@ export async function makeReady(options) {
  */
 export function handOver({ python, record }, module, args, { cwd, env } = {}) {
   return new Promise((resolve, reject) => {
+    // The other end of descriptor 3 is ours: Python reads its end from it when this process is gone, even if it was killed.
+    const pipe = process.platform !== "win32" && module === "pocketllama";
     const child = spawn(python, [...runModule(record.version, module), ...args], {
       cwd,
-      env: { ...pythonEnv(), POCKETLLAMA_LAUNCHER: "npx", POCKETLLAMA_NODE: JSON.stringify(NODE), ...env },
-      stdio: "inherit",
+      env: { ...pythonEnv(), POCKETLLAMA_LAUNCHER: "npx", POCKETLLAMA_NODE: JSON.stringify(NODE), ...(pipe && { POCKETLLAMA_PARENT_FD: "3" }), ...env },
+      stdio: ["inherit", "inherit", "inherit", ...(pipe ? [/** @type {const} */ ("pipe")] : [])],
+    });
+    const unwatch = watchNpx(() => {
+      child.kill("SIGTERM");
+      setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS).unref();
     });
     // The terminal sends Ctrl-C to both; Python decides what comes of it. The others reach Node alone.
     process.on("SIGINT", () => {});
     for (const name of /** @type {const} */ (["SIGTERM", "SIGHUP"])) process.on(name, () => child.kill(name));
     child.on("error", reject);
+    child.on("exit", unwatch);
     child.on("exit", (code, signal) => resolve(signal ? 128 + constants.signals[signal] : code ?? 1));
   });
 }

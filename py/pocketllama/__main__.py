@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (`sys.argv` by default); the exit code is returned. docs/cli.md lists the codes."""
-    from . import output
+    from . import output, parent
 
+    parent.watch()  # before any descriptor of ours could be taken for the one that it was told of
     output.claim()  # before any import that might print
     from .errors import PocketllamaError
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ..argv import Option, Verb
-from .common import CTX, DRAFT, LOADING, NAMES, SAMPLING, SPECULATE, TEMPLATE, THREADS, load
+from .common import (
+    CTX,
+    DRAFT,
+    LOADING,
+    NAMES,
+    SAMPLING,
+    SPECULATE,
+    TEMPLATE,
+    THREADS,
+    load,
+    terminated_as_interrupted,
+)
 
 
 def chat(
@@ -40,7 +51,8 @@ def chat(
         # Another model that the conversation goes over to has another vocabulary.
         return load(name, **loading, draft=draft if model in (None, name) else None)
 
-    raise SystemExit(converse(model, loaded, options, system=system, saved=saved, stats=stats))
+    with terminated_as_interrupted():  # a terminal that was being typed in is left as it was found
+        raise SystemExit(converse(model, loaded, options, system=system, saved=saved, stats=stats))
 
 
 VERBS: dict[str, Verb] = {

@@ -6,11 +6,9 @@ import asyncio
 import faulthandler
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
@@ -31,7 +29,6 @@ DEFAULT_PARALLEL = 4
 # After a signal: the answers under way have `drain_seconds`, then their ends are sent, then the process is gone.
 _LAST_WORDS_S = 0.5
 _CLOSE_S = 1.0
-_PARENT_S = 1.0  # how often to look whether the parent is still there
 
 
 def main(models: Sequence[str], settings: Settings, template: str | None = None, **loading: Any) -> int:
@@ -47,7 +44,6 @@ def main(models: Sequence[str], settings: Settings, template: str | None = None,
     for worker in state.workers.values():
         worker.llm.chat_template = template
     server = _Server(state)
-    _end_with_parent()
     print(_welcome(state, listener), file=sys.stderr, flush=True)
     try:
         asyncio.run(server.serve(sockets=[listener]))
@@ -107,20 +103,6 @@ def _open_files() -> None:
         if soft < most:
             with suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-def _end_with_parent() -> None:
-    """Started by npx, the server ends with it, also where that is killed and cannot say so."""
-    if os.environ.get("POCKETLLAMA_LAUNCHER") != "npx" or os.name != "posix":
-        return
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="pocketllama-parent", daemon=True).start()
 
 
 def _timer(seconds: float, function: Any) -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,36 +109,3 @@ def test_without_our_library_there_is_a_queue(start: Callable[..., Server]) -> N
     with asking(server, stream=True, n=100, **ENDLESS) as connection:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     until(lambda: server.metric("requests_running") == 0)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody is told that a parent has died")
-def test_it_ends_with_npx(settled: dict[str, str]) -> None:
-    """Whoever started it through npx and was killed leaves no server behind."""
-    program = (
-        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'pocketllama', 'serve', '--port', '0'],"
-        " stderr=subprocess.PIPE); print(p.pid, flush=True)\n"
-        "for line in p.stderr:\n    print(line.decode(), flush=True)"
-    )
-    environment = {**os.environ, **settled, "POCKETLLAMA_LAUNCHER": "npx"}
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
-    assert parent.stdout
-    child = int(parent.stdout.readline())
-    for line in parent.stdout:
-        if "listening" in line:
-            break
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    until(lambda: not alive(child))
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie that nobody has waited for is gone too.
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
