@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 
 #include "../include/pocketllama.h"
 #include "engine.h"
@@ -56,6 +57,27 @@ T known_part(const T* given, const char* name) {
   if (given->size < sizeof(uint32_t) || given->size > 4096) fail(ErrorKind::kUsage, "%s.size is %u", name, given->size);
   std::memcpy(&out, given, std::min<size_t>(given->size, sizeof(T)));
   return out;
+}
+
+// Copies as much of `from` as fits, and gives how much there is.
+template <typename T, typename From>
+int64_t copy_out(const From& from, T* out, int64_t capacity) {
+  need(out, capacity, "the output");
+  const auto n = static_cast<int64_t>(from.size());
+  std::copy_n(from.begin(), std::min(n, capacity), out);
+  return n;
+}
+
+// What a function that returns a const char* points into, until the thread's next such call.
+inline const char* keep(std::string text) {
+  thread_local std::string text_buffer;
+  text_buffer = std::move(text);
+  return text_buffer.c_str();
+}
+
+inline pl_llm* load(const char* path, const EngineOptions& options) {
+  if (!path) fail(ErrorKind::kUsage, "the path is NULL");
+  return engines().add<pl_llm>(std::make_shared<Engine>(path, options));
 }
 
 }  // namespace pl

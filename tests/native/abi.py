@@ -7,7 +7,10 @@ the project: the children that measure memory and may crash use it too.
 from __future__ import annotations
 
 import ctypes
+import os
 import re
+import subprocess
+import sys
 from ctypes import (
     POINTER,
     c_bool,
@@ -144,3 +147,12 @@ def logits(lib: Any, llm: int) -> list[float]:
     out = (c_float * n)()
     lib.pl_logits(llm, out, n)
     return list(out)
+
+
+def child(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, which can import this file as `abi`."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=timeout,
+        errors="replace", check=False,
+    )  # fmt: skip
