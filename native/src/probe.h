@@ -4,8 +4,8 @@
 
 namespace pl {
 
-// Bytes a second that `threads` threads (at least 1) read from memory together, with prefetching; takes about 0.2 s and
-// 256 MiB.
+// Bytes a second that `threads` threads (at least 1) read from memory together, in the way that is the fastest here; takes
+// about 0.5 s and 256 MiB.
 double probe_bandwidth(int threads);
 
 // Products of int8 a second that they do together, added up, on numbers in registers; takes about 0.1 s.

@@ -12,16 +12,16 @@
 
 namespace {
 
-void reads_every_byte(const pl::Probe& probe) {
+void reads_every_byte(const pl::Probe& probe, int streams, int64_t ahead) {
   constexpr size_t kWords = 4096 / 8 * 3;
   alignas(64) static uint64_t data[kWords];
   pl::Rng rng(1);
   uint64_t all = 0;
   for (uint64_t& word : data) all ^= word = rng.next();
-  CHECK_EQ(probe.read(data, sizeof data), all);
+  CHECK_EQ(probe.read(data, sizeof data, streams, ahead), all);
   for (size_t byte = 0; byte < sizeof data; byte += 61) {
     reinterpret_cast<unsigned char*>(data)[byte] ^= 0x40;
-    CHECK(probe.read(data, sizeof data) != all);
+    CHECK(probe.read(data, sizeof data, streams, ahead) != all);
     reinterpret_cast<unsigned char*>(data)[byte] ^= 0x40;
   }
 }
@@ -29,10 +29,12 @@ void reads_every_byte(const pl::Probe& probe) {
 }  // namespace
 
 int main() {
-  for (const char* isa : {"scalar", "avx2", "neon", ""}) {
+  for (const char* isa : {"scalar", "avx2", "avx_vnni", "neon", ""}) {
     setenv("POCKETLLAMA_ISA", isa, 1);
     const pl::Probe probe = pl::best_probe();
-    reads_every_byte(probe);
+    for (int streams = 1; streams <= pl::kProbeStreams; streams *= 2) {
+      for (const int64_t ahead : {0, 256}) reads_every_byte(probe, streams, ahead);
+    }
     CHECK(probe.macs_per_round > 0);
   }
   setenv("POCKETLLAMA_ISA", "scalar", 1);

@@ -1,30 +1,27 @@
-// The loops of avx2_probe.cc and avx_vnni_probe.cc: loads of half a cache line, and vpmaddubsw with the addition that keeps
+// The loops of avx2_probe.cc and avx_vnni_probe.cc: reading memory, and vpmaddubsw with the addition that keeps
 // its sums of 16 bits, or vpdpbusd where the file is compiled for it. To be included by these only.
 #pragma once
 
 #include <immintrin.h>
 
-#include "probe.h"
+#include "probe_read.h"
 
 namespace pl {
 namespace {
 
-constexpr int64_t kAhead = 4096;  // bytes; the hardware's own prefetch ends at each page
-
-uint64_t read(const void* data, int64_t n) {
-  const auto* const p = static_cast<const char*>(data);
-  __m256i sum[4] = {};
-  for (int64_t at = 0; at < n; at += 128) {
-    _mm_prefetch(p + at + kAhead, _MM_HINT_T0);
-    _mm_prefetch(p + at + kAhead + 64, _MM_HINT_T0);
-    for (int i = 0; i < 4; ++i) {
-      sum[i] = _mm256_xor_si256(sum[i], _mm256_load_si256(reinterpret_cast<const __m256i*>(p + at + 32 * i)));
-    }
+struct Sum {
+  __m256i low = _mm256_setzero_si256(), high = low;
+  void add(const char* line) {
+    const auto* const p = reinterpret_cast<const __m256i*>(line);
+    low = _mm256_xor_si256(low, _mm256_load_si256(p));
+    high = _mm256_xor_si256(high, _mm256_load_si256(p + 1));
   }
-  const __m256i all = _mm256_xor_si256(_mm256_xor_si256(sum[0], sum[1]), _mm256_xor_si256(sum[2], sum[3]));
-  const __m128i half = _mm_xor_si128(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-  return static_cast<uint64_t>(_mm_cvtsi128_si64(half) ^ _mm_extract_epi64(half, 1));
-}
+  uint64_t fold() const {
+    const __m256i all = _mm256_xor_si256(low, high);
+    const __m128i half = _mm_xor_si128(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+    return static_cast<uint64_t>(_mm_cvtsi128_si64(half) ^ _mm_extract_epi64(half, 1));
+  }
+};
 
 // Written out below, for a compiler may keep an array in memory.
 constexpr int kChains = 10;  // hide the latency of a sum (5 cycles) behind products that come twice a cycle
@@ -49,7 +46,7 @@ int32_t multiply(int64_t rounds) {
   return _mm256_extract_epi32(a ^ b ^ c ^ d ^ e ^ f ^ g ^ h ^ i ^ j, 0);
 }
 
-constexpr Probe kProbe = {read, multiply, kChains * 32};
+constexpr Probe kProbe = {read_streams<Sum>, multiply, kChains * 32};
 
 }  // namespace
 }  // namespace pl

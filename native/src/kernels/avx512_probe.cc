@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "probe.h"
+#include "probe_read.h"
 
 namespace pl {
 namespace {
@@ -17,19 +17,11 @@ uint64_t fold(__m512i v) {
   return all;
 }
 
-constexpr int64_t kAhead = 4096;  // bytes; the hardware's own prefetch ends at each page
-
-uint64_t read(const void* data, int64_t n) {
-  const auto* const p = static_cast<const char*>(data);
-  __m512i sum[4] = {};
-  for (int64_t at = 0; at < n; at += 256) {
-    for (int i = 0; i < 4; ++i) {
-      _mm_prefetch(p + at + kAhead + 64 * i, _MM_HINT_T0);
-      sum[i] = _mm512_xor_si512(sum[i], _mm512_load_si512(p + at + 64 * i));
-    }
-  }
-  return fold(_mm512_xor_si512(_mm512_xor_si512(sum[0], sum[1]), _mm512_xor_si512(sum[2], sum[3])));
-}
+struct Sum {
+  __m512i all = _mm512_setzero_si512();
+  void add(const char* line) { all = _mm512_xor_si512(all, _mm512_load_si512(line)); }
+  uint64_t fold() const { return pl::fold(all); }
+};
 
 // Written out below, for a compiler may keep an array in memory.
 constexpr int kChains = 12;  // hide the latency of a product (4 or 5 cycles) where two are begun in each cycle
@@ -52,7 +44,7 @@ int32_t multiply(int64_t rounds) {
 
 }  // namespace
 
-Probe avx512_vnni_probe() { return {read, multiply, kChains * 64}; }
+Probe avx512_vnni_probe() { return {read_streams<Sum>, multiply, kChains * 64}; }
 
 }  // namespace pl
 

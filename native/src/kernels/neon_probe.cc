@@ -4,21 +4,22 @@
 
 #include <arm_neon.h>
 
-#include "probe.h"
+#include "probe_read.h"
 
 namespace pl {
 namespace {
 
-uint64_t read(const void* data, int64_t n) {
-  const auto* const p = static_cast<const uint8_t*>(data);
-  uint8x16_t sum[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)};
-  for (int64_t at = 0; at < n; at += 64) {
-    __builtin_prefetch(p + at + 2048);
-    for (int i = 0; i < 4; ++i) sum[i] = veorq_u8(sum[i], vld1q_u8(p + at + 16 * i));
+struct Sum {
+  uint8x16_t parts[4] = {vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0), vdupq_n_u8(0)};
+  void add(const char* line) {
+    const auto* const p = reinterpret_cast<const uint8_t*>(line);
+    for (int i = 0; i < 4; ++i) parts[i] = veorq_u8(parts[i], vld1q_u8(p + 16 * i));
   }
-  const uint64x2_t all = vreinterpretq_u64_u8(veorq_u8(veorq_u8(sum[0], sum[1]), veorq_u8(sum[2], sum[3])));
-  return vgetq_lane_u64(all, 0) ^ vgetq_lane_u64(all, 1);
-}
+  uint64_t fold() const {
+    const uint64x2_t all = vreinterpretq_u64_u8(veorq_u8(veorq_u8(parts[0], parts[1]), veorq_u8(parts[2], parts[3])));
+    return vgetq_lane_u64(all, 0) ^ vgetq_lane_u64(all, 1);
+  }
+};
 
 // Written out below, for a compiler may keep an array in memory.
 constexpr int kChains = 12;  // hide the latency of a product (3 cycles) where four are begun in each cycle
@@ -41,7 +42,7 @@ int32_t multiply(int64_t rounds) {
 
 }  // namespace
 
-Probe neon_dotprod_probe() { return {read, multiply, kChains * 16}; }
+Probe neon_dotprod_probe() { return {read_streams<Sum>, multiply, kChains * 16}; }
 
 }  // namespace pl
 

@@ -6,9 +6,13 @@
 
 namespace pl {
 
+constexpr int64_t kProbeLine = 64;  // bytes
+constexpr int kProbeStreams = 16;   // at most
+
 struct Probe {
-  // Reads n bytes, a multiple of 4096 from an address that 64 divides; the result depends on all of them.
-  uint64_t (*read)(const void* data, int64_t n);
+  // Reads n bytes, a multiple of 1024 from an address that 64 divides, as 1, 2, 4, 8 or 16 streams, a line of each in turn;
+  // asks for lines `ahead` bytes ahead, unless that is 0. The result depends on every byte.
+  uint64_t (*read)(const void* data, int64_t n, int streams, int64_t ahead);
   // `rounds` times `macs_per_round` products of int8, added up in registers; the result depends on all of them.
   int32_t (*multiply)(int64_t rounds);
   int64_t macs_per_round;

@@ -3,19 +3,19 @@
 
 #include "../cpu.h"
 #include "kernels.h"
+#include "probe_read.h"
 
 namespace pl {
 namespace {
 
-uint64_t read(const void* data, int64_t n) {
-  const auto* const p = static_cast<const uint64_t*>(data);
-  uint64_t sum[4] = {};
-  for (int64_t i = 0; i < n / 8; i += 8) {  // a cache line
-    __builtin_prefetch(p + i + 512);
-    for (int64_t j = 0; j < 8; ++j) sum[j % 4] ^= p[i + j];
+struct Sum {
+  uint64_t words[4] = {};
+  void add(const char* line) {
+    const auto* const p = reinterpret_cast<const uint64_t*>(line);
+    for (int i = 0; i < 8; ++i) words[i % 4] ^= p[i];
   }
-  return sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-}
+  uint64_t fold() const { return words[0] ^ words[1] ^ words[2] ^ words[3]; }
+};
 
 constexpr int kLanes = 64;
 
@@ -41,7 +41,7 @@ Probe best_probe() {
 #elif defined(__aarch64__)
   if (cpu().dotprod && isa_allowed("neon")) return neon_dotprod_probe();
 #endif
-  return {read, multiply, kLanes};
+  return {read_streams<Sum>, multiply, kLanes};
 }
 
 }  // namespace pl

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from lying_hub import LyingHub, Repo, gguf_bytes
 
 from pocketllama import gguf, models
+from pocketllama._version import __version__
 from pocketllama.cost.outlook import outlook
+from pocketllama.engine import cpu, native, own
 from pocketllama.errors import DownloadError, ModelInvalid, ModelNotFound, OfflineError
 from pocketllama.models import remote
-from pocketllama.paths import EMBEDDED
+from pocketllama.paths import EMBEDDED, data_dir
 
 TALES = (EMBEDDED / "tales.gguf").read_bytes()
 NAME = "hf:owner/tales-GGUF:Q8_0"
@@ -64,6 +67,17 @@ def test_what_to_expect(monkeypatch: pytest.MonkeyPatch) -> None:
     near, far = outlook(facts, 64), outlook(facts)
     assert (near["context_length"], far["context_length"]) == (64, 512)
     assert far["cache"] - near["cache"] == (512 - 64) * facts["kv_bytes_per_token"]
+    # What an older way of measuring found is measured again; what this one found is not.
+    place = data_dir() / "bandwidth.json"
+    monkeypatch.setattr(native, "find", lambda: None)
+    monkeypatch.setattr(native, "load", lambda library: None)
+    monkeypatch.setattr(own, "bind", lambda library: None)
+    monkeypatch.setattr(own, "probe", lambda library, what, threads: 43e9)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(json.dumps({f"{cpu.name()}, 2 threads, {version}": 29e9 for version in (__version__, "probe 1")}))
+    assert outlook(facts, threads=2)["bandwidth_bytes_per_second"] == 43e9
+    monkeypatch.setattr(own, "probe", lambda library, what, threads: 1e9)
+    assert outlook(facts, threads=2)["bandwidth_bytes_per_second"] == 43e9
     for available, total, fits in ((10**12, 10**13, "yes"), (1, 10**12, "tight"), (1, 2, "no"), (None, None, None)):
         monkeypatch.setattr("pocketllama.cost.outlook.available_memory", lambda value=available: value)
         monkeypatch.setattr("pocketllama.cost.outlook.total_memory", lambda value=total: value)
