@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,9 +20,10 @@ from ..errors import EngineError, ModelInvalid, UsageError
 from ..paths import PACKAGE
 from .marked import MAX_TEXT, Spans
 
-# Computing alone counts where the system can count it: a busy machine is not the template's fault.
+# A second of computing, where the system can count that, and in all not so much more: real templates take milliseconds,
+# so that a busy machine does not stop them, and nobody waits much longer than this for one that does not end.
 CPU_LIMIT_S = 1.0
-WALL_LIMIT_S = 10.0 if hasattr(signal, "setitimer") else 1.5
+WALL_LIMIT_S = 1.8
 _START_LIMIT_S = 30.0
 _MOST_BYTES = 16 * MAX_TEXT  # a character takes up to 12 bytes of ASCII JSON
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from pocketllama.chat.worker import main; main()"
@@ -40,7 +40,8 @@ def render(source: str, variables: Mapping[str, Any], own: Mapping[str, str], na
     reply = _worker.ask({"source": source, "variables": variables, "own": own})
     if reply is None:
         raise ModelInvalid(
-            f"The chat template of {name} was stopped: it took more than {CPU_LIMIT_S:g} s, or too much memory.",
+            f"The chat template of {name} was stopped: it took more than {CPU_LIMIT_S:g} s of computing, or "
+            f"{WALL_LIMIT_S:g} s in all, or too much memory.",
             remedy=_OTHER,
         )
     if "text" in reply:

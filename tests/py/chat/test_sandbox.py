@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -126,6 +127,19 @@ def test_everything_has_an_end(name: str) -> None:
     assert threading.active_count() <= before + 1  # at most a timer that is about to see that it was cancelled
     # The next one finds everything in order.
     assert Template("next", "{{ messages[0].content }}", "model").render(TALK).text == "Hi"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+def test_what_does_not_compute_has_an_end_too() -> None:
+    """On a machine so busy that its process is never given the time, computing is no measure."""
+    template = Template("plain", "{{ messages[0].content }}", "model")
+    template.render(TALK)
+    process = sandbox._worker._process
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ModelInvalid, match=r"1\.8 s in all"):
+        template.render(TALK)
+    assert template.render(TALK).text == "Hi"
 
 
 def test_a_process_that_was_killed_is_started_again() -> None:
