@@ -10,25 +10,26 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import httpx2 as httpx
 
+COMMAND = (sys.executable, "-m", "pocketllama", "serve", "--port", "0")
 PATIENCE = 60.0  # seconds; a busy machine is slow, a hang is longer
 
 
 class Server:
     """Started on a free port; stopped by SIGTERM at the end of a `with`."""
 
-    def __init__(self, *args: str, **env: str) -> None:
+    def __init__(self, *args: str, command: Sequence[str] = COMMAND, **env: str) -> None:
         self.lines: list[str] = []
         self._said = threading.Condition()
         self._listening = threading.Event()
         self.port = 0
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pocketllama", "serve", "--port", "0", *args],
+            [*command, *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -90,6 +91,33 @@ def test_too_many_are_refused_at_once(start: Callable[..., Server]) -> None:
         else:
             assert answer.json()["usage"]["completion_tokens"] == 100
     assert server.metric("requests_running") == server.metric("requests_waiting") == 0
+
+
+IMPATIENT = """
+from pocketllama.serve import process, settings
+process.main(["tales"], settings.Settings(port=0, parallel=1, stall_seconds=0.5, max_backlog=1 << 40))
+"""
+
+
+def test_who_does_not_read_is_left(settled: dict[str, str]) -> None:
+    """After half a second here, in place of a minute: the connection stays, and nothing is taken from it."""
+    with Server(command=[sys.executable, "-c", IMPATIENT], **settled) as server:
+        before = server.metric("completion_tokens_total")
+        body = {"stream": True, "n": 100, "logprobs": 20, **ENDLESS}
+        with asking(server, receive_buffer=2048, **body) as connection:
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            until(lambda: server.metric("requests_running") + server.metric("requests_waiting") == 0)
+            assert server.logged("left by the client")
+            assert server.metric("completion_tokens_total") - before < 100 * 500
+            assert server.complete(max_tokens=5)["choices"]  # the place is free
+            # Who reads, however slowly, is not left: that is the next one.
+        with asking(server, stream=True, max_tokens=300, **{"logit_bias": {"2": -100}}) as connection:
+            data = b""
+            while piece := connection.recv(1000):
+                data += piece
+                if b"[DONE]" in data:
+                    break
+            assert b"data: [DONE]" in data
 
 
 @pytest.mark.slow
