@@ -505,7 +505,7 @@ void test_all(const Kernels& k, const Kernels& scalar) {
 int main(int argc, char**) {
   const Kernels scalar = pl::make_kernels("scalar");
   test_table();
-  for (const char* const isa : {"scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "neon", "neon_dotprod"}) {
+  for (const char* const isa : {"scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "neon", "neon_dotprod", "neon_i8mm"}) {
     const Kernels k = pl::make_kernels(isa);
     if (std::strcmp(k.isa, isa) != 0) continue;  // not here
     test_all(k, scalar);

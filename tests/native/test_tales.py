@@ -46,6 +46,7 @@ def test_the_golden_text_and_whose_library_it_is(llm: LLM, golden: dict[str, Any
         "avx512_vnni",
         "neon",
         "neon_dotprod",
+        "neon_i8mm",
     )
     assert llm.complete(golden["prompt"], max_tokens=golden["max_tokens"], temperature=0).text() == golden["text"]
 

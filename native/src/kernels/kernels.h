@@ -142,6 +142,7 @@ void fill_avx512(Kernels& table);
 void fill_avx512_vnni(Kernels& table);
 void fill_neon(Kernels& table);
 void fill_neon_dotprod(Kernels& table);
+void fill_neon_i8mm(Kernels& table);
 
 // Whether the compiler knew AVX-VNNI; else fill_avx_vnni changes nothing.
 extern const bool kAvxVnniBuilt;

@@ -1,6 +1,5 @@
 // Compiled with: -march=armv8.2-a+dotprod
 // Products with quantized matrices for aarch64 with sdot (FEAT_DotProd: optional from ARMv8.2 on, in all of ARMv8.4).
-// The products of FEAT_I8MM are of two rows by two: a single dot product would leave half of each unused.
 #if defined(__aarch64__)
 
 #include "neon_int8.h"

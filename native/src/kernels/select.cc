@@ -27,9 +27,9 @@ bool has_avx_vnni(const Cpu&) { return false; }
 #endif
 
 #if defined(__aarch64__)
-constexpr auto kFillNeon = fill_neon, kFillNeonDotprod = fill_neon_dotprod;
+constexpr auto kFillNeon = fill_neon, kFillNeonDotprod = fill_neon_dotprod, kFillNeonI8mm = fill_neon_i8mm;
 #else
-constexpr void (*kFillNeon)(Kernels&) = nullptr, (*kFillNeonDotprod)(Kernels&) = nullptr;
+constexpr void (*kFillNeon)(Kernels&) = nullptr, (*kFillNeonDotprod)(Kernels&) = nullptr, (*kFillNeonI8mm)(Kernels&) = nullptr;
 #endif
 
 // What POCKETLLAMA_ISA says; null where it says nothing.
@@ -46,6 +46,7 @@ constexpr Isa kIsas[] = {
     {"avx512_vnni", [](const Cpu& cpu) { return cpu.avx512_vnni; }, kFillAvx512Vnni},
     {"neon", [](const Cpu& cpu) { return cpu.neon; }, kFillNeon},
     {"neon_dotprod", [](const Cpu& cpu) { return cpu.dotprod; }, kFillNeonDotprod},
+    {"neon_i8mm", [](const Cpu& cpu) { return cpu.dotprod && cpu.i8mm; }, kFillNeonI8mm},
 };
 
 }  // namespace
