@@ -18,7 +18,7 @@ def built(machine: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def test_each_family_of_processors_gets_its_own_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     x86, arm, other = (built(machine, monkeypatch) for machine in ("x86_64", "aarch64", "riscv64"))
-    assert "avx2.cc" in x86 and {"neon.cc", "neon_dotprod.cc"} <= arm
+    assert "avx2.cc" in x86 and {"neon.cc", "neon_dotprod.cc", "neon_i8mm.cc"} <= arm
     assert x86 & arm == other >= {"scalar.cc", "select.cc"}
     assert x86 | arm == {file.name for file in KERNELS.glob("*.cc")}
 
