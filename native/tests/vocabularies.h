@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,19 @@ inline void add(VocabData& data, const std::string& token, int32_t type = kNorma
   if (data.model != "gpt2" && data.model != "bert") data.scores.push_back(score);
 }
 
+struct Entry {
+  const char* token;
+  int32_t type = kNormal;
+  float score = 0;
+};
+
+inline VocabData vocabulary(const char* model, std::initializer_list<Entry> entries) {
+  VocabData data;
+  data.model = model;
+  for (const Entry& entry : entries) add(data, entry.token, entry.type, entry.score);
+  return data;
+}
+
 // All bytes (ids 0–255), then 256 he, 257 ll, 258 hell, 259 hello, 260 Ġhello, 261 <|im_end|>, 262 <tool>,
 // 263 <|im|>.
 inline VocabData small_bpe() {
@@ -61,18 +76,9 @@ inline VocabData small_bpe() {
 
 // 0 <unk>, 1 <s>, 2 </s>, 3 ▁, 4 a, 5 b, 6 ab, 7 ▁ab, 8 abb (unused), 9 bb; then bytes if wanted.
 inline VocabData small_spm(bool bytes) {
-  VocabData data;
-  data.model = "llama";
-  add(data, "<unk>", kUnknown);
-  add(data, "<s>", kControl);
-  add(data, "</s>", kControl);
-  add(data, "▁", kNormal, -5);
-  add(data, "a", kNormal, -6);
-  add(data, "b", kNormal, -7);
-  add(data, "ab", kNormal, -1);
-  add(data, "▁ab", kNormal, -2);
-  add(data, "abb", kUnused, -3);
-  add(data, "bb", kNormal, -4);
+  VocabData data = vocabulary("llama", {{"<unk>", kUnknown}, {"<s>", kControl}, {"</s>", kControl},
+                                        {"▁", kNormal, -5}, {"a", kNormal, -6}, {"b", kNormal, -7}, {"ab", kNormal, -1},
+                                        {"▁ab", kNormal, -2}, {"abb", kUnused, -3}, {"bb", kNormal, -4}});
   for (int byte = 0; bytes && byte < 256; byte++) {
     char name[8];
     std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(byte));
@@ -94,18 +100,9 @@ inline std::string small_charsmap() {
 }
 
 inline VocabData small_unigram() {
-  VocabData data;
-  data.model = "t5";
-  add(data, "<pad>", kControl);
-  add(data, "</s>", kControl);
-  add(data, "<unk>", kUnknown);
-  add(data, "▁", kNormal, -2);
-  add(data, "a", kNormal, -3);
-  add(data, "b", kNormal, -3);
-  add(data, "ab", kNormal, -6);
-  add(data, "▁a", kNormal, -4);
-  add(data, "ba", kNormal, -9);
-  add(data, "<x>", kUser, 0);
+  VocabData data = vocabulary("t5", {{"<pad>", kControl}, {"</s>", kControl}, {"<unk>", kUnknown},
+                                     {"▁", kNormal, -2}, {"a", kNormal, -3}, {"b", kNormal, -3}, {"ab", kNormal, -6},
+                                     {"▁a", kNormal, -4}, {"ba", kNormal, -9}, {"<x>", kUser}});
   data.precompiled_charsmap = small_charsmap();
   return data;
 }

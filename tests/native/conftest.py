@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from . import abi
 from .cases import CASES
 from .library import Library
 from .models import F32
@@ -20,6 +22,18 @@ NAMED = os.environ.get("POCKETLLAMA_NATIVE_LIB")
 def library(request: pytest.FixtureRequest) -> Library:
     """$POCKETLLAMA_NATIVE_LIB, or else the one that is built for the session; skips where there is no compiler."""
     return Library(Path(NAMED) if NAMED else request.getfixturevalue("engine"))
+
+
+@pytest.fixture(scope="session")
+def path(library: Library) -> str:
+    """Where the library is."""
+    return str(library.path)
+
+
+@pytest.fixture(scope="session")
+def lib(path: str) -> Any:
+    """The library with the signatures of its C header."""
+    return abi.bind(path)
 
 
 @pytest.fixture(scope="session")

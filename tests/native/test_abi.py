@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from . import abi
-from .library import Library
 from .models import write
 
 USAGE, OVERFLOW, INVALID, UNSUPPORTED, MEMORY, IO, CANCELLED = -2, -3, -4, -5, -6, -7, -8
@@ -35,16 +34,6 @@ def random_texts(n: int) -> list[str]:
     r = random.Random(7)
     pools = ["abc the king ", "éßñ", "你好ខ្មែ", "🦙👧𝔘", "\x00\x01\x7f\u200d\ufffd"]
     return ["".join(r.choice(r.choice(pools)) for _ in range(r.randrange(40))) for _ in range(n)]
-
-
-@pytest.fixture(scope="session")
-def path(library: Library) -> str:
-    return str(library.path)
-
-
-@pytest.fixture(scope="session")
-def lib(path: str) -> Any:
-    return abi.bind(path)
 
 
 @pytest.fixture

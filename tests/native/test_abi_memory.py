@@ -12,20 +12,9 @@ from pocketllama import gguf
 
 from . import abi
 from .cases import CASES
-from .library import Library
 from .models import write
 
 USAGE = -2
-
-
-@pytest.fixture(scope="session")
-def path(library: Library) -> str:
-    return str(library.path)
-
-
-@pytest.fixture(scope="session")
-def lib(path: str) -> Any:
-    return abi.bind(path)
 
 
 SHORT_OF_MEMORY = """

@@ -27,11 +27,6 @@ SEARCHED = ("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
 ROUNDED = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "F16", "BF16", "F32")
 
 
-@pytest.fixture(scope="module")
-def lib(library: Library) -> Any:
-    return abi.bind(library.path)
-
-
 def quantize(lib: Any, name: str, x: F32, importance: F32 | None = None, threads: int = 1) -> U8:
     """x (rows, cols) in the type's bytes: (rows, bytes)."""
     rows, cols = x.shape
