@@ -274,6 +274,7 @@ int main(int argc, char**) {
     Kernels k = pl::make_kernels("avx2");
     fill_emulated_vnni(k);
     k.isa = "avx_vnni, emulated";
+    std::printf("%s\n", k.isa);
     test_all(k, scalar);
   }
 #endif

@@ -11,6 +11,13 @@
 namespace pl {
 namespace {
 
+// The sum of each vector's lanes, ((0 + 2) + (1 + 3)), to out[0..4).
+inline void put_four_sums(float* out, __m128 a, __m128 b, __m128 c, __m128 d) {
+  const __m128 ab = _mm_add_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));  // a02, b02, a13, b13
+  const __m128 cd = _mm_add_ps(_mm_unpacklo_ps(c, d), _mm_unpackhi_ps(c, d));
+  _mm_storeu_ps(out, _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab)));
+}
+
 struct Avx2 {
   using I = __m256i;
   using F = __m256;
@@ -128,6 +135,8 @@ struct Avx2 {
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 3;  // 12 sums, 3 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
+  // Of activations that are multiplied by a matrix's rows in one go: processors without AVX-512 have second caches of 256 KiB and more.
+  static constexpr int64_t kFloatBytes = int64_t{128} << 10;
   static __m128i load_halves(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
   static F load_row(const float* p) { return _mm256_loadu_ps(p); }
   static F load_row(const Half* p) { return _mm256_cvtph_ps(load_halves(p)); }
@@ -140,10 +149,15 @@ struct Avx2 {
     __builtin_memcpy(copy, p, static_cast<size_t>(n) * sizeof(Weight));
     return load_row(copy);
   }
+  static __m128 halves_added(F a) { return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); }
   static float add_up(F a) {
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    const __m128 four = halves_added(a);
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  // add_up of four, to out[0..4): the order of additions is the same.
+  static void put_four(float* out, F a, F b, F c, F d) {
+    put_four_sums(out, halves_added(a), halves_added(b), halves_added(c), halves_added(d));
   }
 
   // 16 bytes of each of 8 rows become four columns of 32 bits. Lane L of z[j] is row 4L + j, so that the transposition

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "avx2_vector.h"
 #include "panel_formats.h"
 
 namespace pl {
@@ -121,6 +122,8 @@ struct Avx512 {
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 6;  // 24 sums, 6 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
+  // Of activations that are multiplied by a matrix's rows in one go: those with it, of 1 MiB and more.
+  static constexpr int64_t kFloatBytes = int64_t{512} << 10;
   static __m256i load_halves(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static F load_row(const float* p) { return _mm512_loadu_ps(p); }
   static F load_row(const Half* p) { return _mm512_cvtph_ps(load_halves(p)); }
@@ -133,11 +136,17 @@ struct Avx512 {
     __builtin_memcpy(copy, p, static_cast<size_t>(n) * sizeof(Weight));
     return load_row(copy);
   }
-  static float add_up(F a) {
+  static __m128 quarters_added(F a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  }
+  static float add_up(F a) {
+    const __m128 four = quarters_added(a);
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static void put_four(float* out, F a, F b, F c, F d) {
+    put_four_sums(out, quarters_added(a), quarters_added(b), quarters_added(c), quarters_added(d));
   }
 
   // 16 bytes of each of 16 rows become four columns of 32 bits. Lane L of z[j] is row 4L + j, so that the transposition

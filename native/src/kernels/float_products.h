@@ -9,9 +9,6 @@
 namespace pl {
 namespace {
 
-// Activations that are multiplied by a matrix's rows in one go: half of a second cache of 1 MiB.
-constexpr int64_t kFloatBytes = int64_t{512} << 10;
-
 template <class V, class Weight, int kRows, int kTokens>
 void multiply_float_tile(const Weight* w, int64_t w_stride, const float* x, int64_t cols, float* out, int64_t out_stride) {
   typename V::F sums[kRows][kTokens];
@@ -29,8 +26,13 @@ void multiply_float_tile(const Weight* w, int64_t w_stride, const float* x, int6
   int64_t i = 0;
   for (; i + V::kRows <= cols; i += V::kRows) step([](const auto* p) PL_LAMBDA { return V::load_row(p); }, i);
   if (i < cols) step([rest = cols - i](const auto* p) PL_LAMBDA { return V::load_row_some(p, rest); }, i);
-  PL_UNROLL for (int r = 0; r < kRows; ++r) {
-    PL_UNROLL for (int t = 0; t < kTokens; ++t) out[t * out_stride + r] = V::add_up(sums[r][t]);
+  PL_UNROLL for (int t = 0; t < kTokens; ++t) {
+    float* const to = out + t * out_stride;
+    if constexpr (kRows % 4 == 0) {
+      PL_UNROLL for (int r = 0; r < kRows; r += 4) V::put_four(to + r, sums[r][t], sums[r + 1][t], sums[r + 2][t], sums[r + 3][t]);
+    } else {
+      PL_UNROLL for (int r = 0; r < kRows; ++r) to[r] = V::add_up(sums[r][t]);
+    }
   }
 }
 
@@ -53,7 +55,7 @@ void multiply_floats(const Product& m) {
     return;
   }
   constexpr int kTile = V::kFloatTile, kRows = V::kFloatRows;
-  int64_t together = kFloatBytes / (4 * m.cols) / kTile * kTile;
+  int64_t together = V::kFloatBytes / (4 * m.cols) / kTile * kTile;
   if (together < kTile) together = kTile;
   for (int64_t first = 0; first < m.n; first += together) {
     const int64_t end = first + together < m.n ? first + together : m.n;
