@@ -7,6 +7,7 @@ unknown member is an error: a misspelt option that is silently ignored is worse.
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -220,12 +221,18 @@ def read(kind: type[T], body: dict[str, Any]) -> T:
         found = e.errors(include_url=False, include_context=False, include_input=False)
         # Of a union every branch complains: the deepest one is the one that was meant.
         first = max(found, key=lambda error: len(error["loc"]))
-        path = ".".join(str(part) for part in first["loc"])
+        path = ".".join(str(part) for part in first["loc"])[:200]
+        if first["type"] == "missing":
+            raise invalid(path, f"{path} is missing.") from None
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(path, kind.model_fields, n=1)
+            remedy = f"Did you mean {near[0]}?" if near else "/openapi.json lists what a request may have."
+            raise invalid(path, f"There is no member {path}.", remedy) from None
         raise invalid(path, f"{path}: {first['msg']}.") from None
 
 
-def invalid(param: str, message: str) -> HttpError:
-    return HttpError(400, "invalid_value", message, param=param[:200])
+def invalid(param: str, message: str, remedy: str | None = None) -> HttpError:
+    return HttpError(400, "invalid_value", message, param=param[:200], remedy=remedy)
 
 
 __all__ = ["ChatBody", "CompletionBody", "EmbeddingBody", "Union", "invalid", "read"]

@@ -163,6 +163,22 @@ def test_what_is_wrong_is_named(server: Server, body: dict[str, Any], param: str
     assert error["param"] == param and error["type"] == "invalid_request_error" and error["message"]
 
 
+@pytest.mark.parametrize(
+    ("body", "message", "remedy"),
+    [
+        ({"prompt": "x", "temprature": 1}, "There is no member temprature.", "Did you mean temperature?"),
+        ({"prompt": "x", "wholly_else": 1}, "There is no member wholly_else.", "/openapi.json"),
+        ({}, "prompt is missing.", None),
+        ({"prompt": "x", "z" * 100_000: 1}, f"There is no member {'z' * 200}.", "/openapi.json"),
+    ],
+)
+def test_a_member_that_is_none_or_is_missing(
+    server: Server, body: dict[str, Any], message: str, remedy: str | None
+) -> None:
+    error = server.post("completions", body).json()["error"]
+    assert error["message"] == message and (error["remedy"] or "").startswith(remedy or "")
+
+
 def test_a_prompt_that_does_not_fit_is_said_before_the_stream_begins(server: Server) -> None:
     for stream in (False, True):
         response = server.post("completions", {"prompt": "word " * 2000, "stream": stream})
