@@ -41,20 +41,27 @@ def choose(say: Callable[[str], None], ask: Callable[[str], bool] | None) -> Cho
         if len(here) > 1:
             say(f"Using {model.name}; -m chooses another of the {len(here)} models here.")
         return Choice(model.name)
-    size = human_size(best.size)
     if variable := env.offline():
         say(f"There is no model to chat with on this machine, and {variable} forbids to fetch one.")
         return _stories(say)
     if ask is None:
-        say(f"There is no model to chat with on this machine. To fetch one: pocketllama pull {best.name}  ({size})")
+        say(
+            f"There is no model to chat with on this machine. To fetch one: pocketllama pull {best.name}  "
+            f"({human_size(best.size)})"
+        )
         return _stories(say)
     say("There is no model to chat with on this machine yet. A good one to begin with:")
-    say(f"  {best.name}: {best.parameters} parameters, {size} to download, licence {best.licence}")
+    say(f"  {best.name}: {facts(best)}")
     say(f"  {best.good_for}")
     if not ask("Fetch it?"):
         say("All that can be had: pocketllama list --known")
         return _stories(say)
     return Choice(best.name) if fetch(best.name, say) else _stories(say)
+
+
+def facts(alias: models.Alias) -> str:
+    """What to know before fetching: how large it is, in two ways, and its licence."""
+    return f"{alias.parameters} parameters, {human_size(alias.size)} to download, licence {alias.licence}"
 
 
 def fetch(name: str, say: Callable[[str], None]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import models
 from ..chat import session as sessions
 from ..errors import ModelNotFound, PocketllamaError, UsageError
+from ..models import env
 from ..paths import data_dir
 from . import choose
 from .talk import Talk
@@ -127,7 +128,13 @@ class Commands:
             models.find(name)
         except ModelNotFound:
             fetchable = name in models.aliases() or name.startswith(("hf:", "https:", "http:"))
-            if not fetchable or not self._ask or not self._ask(f"{name} is not here. Fetch it?"):
+            if not fetchable:
+                raise
+            if env.offline():
+                models.pull(name)  # says which variable forbids it
+            known = models.aliases().get(name)
+            about = f": {choose.facts(known)}" if known else ""
+            if not self._ask or not self._ask(f"{name} is not here{about}. Fetch it?"):
                 raise
             if not choose.fetch(name, talk.screen.say):
                 return

@@ -163,7 +163,10 @@ def test_a_model_that_is_not_here(talk: Talk, tmp_path: Path, monkeypatch: pytes
     asked: list[str] = []
     assert "nonsuch" in listen(talk, "/model nonsuch", ask=asked.append) and asked == []
     assert "pocketllama pull tinyllama" in listen(talk, "/model tinyllama", ask=lambda q: asked.append(q))
-    assert len(asked) == 1
+    assert len(asked) == 1 and "670 MB to download, licence apache-2.0" in asked[0]
+    monkeypatch.setenv("POCKETLLAMA_OFFLINE", "1")  # then nothing is asked that could not be done
+    assert "POCKETLLAMA_OFFLINE forbids" in listen(talk, "/model tinyllama", ask=asked.append) and len(asked) == 1
+    monkeypatch.delenv("POCKETLLAMA_OFFLINE")
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + b"\0" * 20)
     assert "broken.gguf" in listen(talk, f"/model {broken}")
