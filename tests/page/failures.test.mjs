@@ -48,6 +48,20 @@ test("a page that opens while the API is away waits for it", async () => {
   await visited.page.waitForSelector("#send:not(:disabled)");
 });
 
+test("what the page notes is not faded as what scrolls away is", async () => {
+  server.down = true;
+  const visited = await visit(browser, server.url);
+  visits.push(visited);
+  const notice = visited.page.locator("#notice.wrong");
+  await notice.waitFor();
+  const { x, y, width, height } = /** @type {{ x: number; y: number; width: number; height: number }} */ (
+    await notice.boundingBox()
+  );
+  const pixel = async (/** @type {number} */ at) =>
+    (await visited.page.screenshot({ clip: { x: x + width - 40, y: y + at, width: 1, height: 1 } })).toString("base64");
+  assert.equal(await pixel(2), await pixel(height - 2));
+});
+
 test("every failure says its cause and what to do", async () => {
   const page = await opened();
   const away = (_, response) => response.destroy();
