@@ -67,7 +67,7 @@ test("every failure says its cause and what to do", async () => {
   const away = (_, response) => response.destroy();
   const cases = [
     [
-      fail(400, { message: "5012 tokens, 4096 fit.", code: "context_length_exceeded" }),
+      fail(400, { message: "5012 tokens, 4096 fit.", code: "context_length_exceeded", remedy: "Load it anew." }),
       /too long[^]*5012 tokens[^]*new chat/,
     ],
     [fail(400, { message: "temperature must be at most 2." }), /refused[^]*temperature must be[^]*settings/],

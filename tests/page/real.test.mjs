@@ -119,7 +119,7 @@ test("a story with tales: streamed, stopped, retried, and told on after a restar
 
     // More than the context holds: the server's own words, and a new chat goes on.
     await say("word ".repeat(2000));
-    assert.match(await page.innerText("article:last-child .failure"), /too long for the model[^]*512/);
+    assert.match(await page.innerText("article:last-child .failure"), /too long for the model[^]*512[^]*new chat/);
     await page.click("#new-chat");
     await page.waitForSelector("#welcome:not([hidden])");
     await say("Once upon a time");

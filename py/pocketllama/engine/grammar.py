@@ -135,8 +135,8 @@ def _llguidance() -> Any:
     except ModuleNotFoundError as e:
         raise EngineError(
             "Keeping a text in a schema needs the package llguidance, which is not installed.",
-            remedy='It comes with the extra "serve": pip install "pocketllama[serve]", or of the npx entry: '
-            "pocketllama setup --with serve",
+            remedy='It comes with the extra "serve": pip install "pocketllama[serve]", or with npx: '
+            "npx pocketllama setup --with serve",
         ) from e
     return llguidance
 

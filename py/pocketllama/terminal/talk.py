@@ -11,7 +11,7 @@ from typing import Any
 
 from ..chat import Session
 from ..engine.cancel import Cancel
-from ..errors import PocketllamaError
+from ..errors import ContextOverflow, PocketllamaError
 from .choose import Choice
 from .screen import Screen
 from .story import Story
@@ -144,6 +144,8 @@ class Talk:
         return f"Cut off after {self.last.completion_tokens} tokens; -n allows more."
 
     def _failed(self, e: PocketllamaError) -> None:
+        if isinstance(e, ContextOverflow):  # the library's remedy is for a program's author
+            e.remedy = "/reset begins a new conversation; --forget lets one forget its beginning, -c N gives more room."
         self.screen.say(e.describe())
         self.exit_code = self.exit_code or e.exit_code
 

@@ -178,7 +178,8 @@ def test_a_model_that_is_not_here(talk: Talk, tmp_path: Path, monkeypatch: pytes
 
 
 def test_too_much_is_said_and_the_chat_goes_on(talk: Talk) -> None:
-    assert "more than the context of 512" in listen(talk, "x " * 600, "Hi")
+    said = listen(talk, "x " * 600, "Hi")
+    assert "more than the context of 512" in said and "/reset" in said and "context_length" not in said
     assert roles(talk) == "ua" and talk.exit_code == errors.ContextOverflow.exit_code
 
 

@@ -39,12 +39,11 @@ export function describe(error) {
     case "busy":
       return { title: "The server is busy", cause, remedy: "Retry in a moment." };
     case "context":
+      // The server's own remedy is for a program's author; who reads a page has other means.
       return {
         title: "The conversation is too long for the model",
         cause,
-        remedy:
-          error.remedy ??
-          "Start a new chat, edit an earlier message, or start the server with a longer context (`--ctx`).",
+        remedy: "Start a new chat, edit an earlier message, or start the server with a longer context (`--ctx`).",
       };
     case "server":
       return {
