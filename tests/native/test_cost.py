@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from array import array
 from pathlib import Path
 from typing import Any
@@ -157,10 +158,16 @@ def test_the_commands(
             execute(words)
 
 
-def test_the_picture(tmp_path: Path, text: Path, tales: Path) -> None:
+@pytest.mark.parametrize("speed", [False, True])
+def test_the_picture(tmp_path: Path, tales: Path, speed: bool) -> None:
     pytest.importorskip("matplotlib")
     from pocketllama.cost import plot
 
-    figures = comparison.compare("tales", TEXT, types=["Q6_K", "Q2_K"], n_ctx=32, limit=2, speed=False)
+    figures = comparison.compare(
+        "tales", TEXT, types=["Q6_K", "Q2_K"], n_ctx=32, limit=2, speed=speed, repeats=1, threads=1
+    )
     plot.draw(figures, tmp_path / "out.png")
-    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    png = (tmp_path / "out.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", png[16:24])
+    assert width / height > 1.5 if speed else width / height < 1.5  # with the panels of speed, or without

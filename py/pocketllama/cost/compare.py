@@ -174,7 +174,7 @@ def _about(figures: dict[str, Any]) -> str:
     base, machine = figures["base"], figures["machine"]
     return (
         f"{base['scored']} tokens scored in contexts of {base['context']}; "
-        f"{machine['cpu']}, threads: {machine['threads']}, pocketllama {figures['version']}"
+        f"{machine['cpu']}, threads: {machine['threads']}, pocketllama {figures['version']}, {figures['date'][:10]}"
     )
 
 
