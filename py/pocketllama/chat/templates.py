@@ -45,6 +45,7 @@ _STOPS: dict[str, tuple[str, ...]] = {
     "zephyr": ("<|user|>", "<|system|>"),
 }
 NAMES = tuple(_STOPS)
+_ROLES = ("system", "user", "assistant", "tool")  # what the built-in ones know
 _NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("alpaca", ("alpaca",)),
     ("vicuna", ("vicuna",)),
@@ -87,7 +88,7 @@ class Template:
         UsageError for messages that are not well-formed, or that the template does not take; ModelInvalid for a
         template that does not work, or takes more than a second.
         """
-        conversation, known = check_messages(messages), check_tools(tools)
+        conversation, known = self._roles(check_messages(messages)), check_tools(tools)
         if not self.takes_tools:
             conversation, known = told(conversation, known), None
         if "tool_call" not in self.source and not self.takes_tools:
@@ -115,6 +116,20 @@ class Template:
             return Prompt(*sandbox.render(source, given, own, self.name))
         except (TypeError, ValueError) as e:
             raise UsageError(f"The variables of a template must be JSON values: {e}.") from e
+
+    def _roles(self, conversation: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """With roles that the template knows: OpenAI's newer word for "system" is that one where it has no other, and a
+        built-in one does not take a misspelt role for the user's."""
+        if "developer" not in self.source + (self.tool_source or ""):
+            conversation = [{**m, "role": "system"} if m["role"] == "developer" else m for m in conversation]
+        if self.origin in ("built-in", "fallback"):
+            for i, message in enumerate(conversation):
+                if message["role"] not in _ROLES:
+                    raise UsageError(
+                        f"messages[{i}].role is {message['role']!r:.80}; the chat template {self.name} knows "
+                        f"{', '.join(_ROLES[:-1])} and {_ROLES[-1]}."
+                    )
+        return conversation
 
 
 @cache

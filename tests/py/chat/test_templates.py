@@ -259,3 +259,26 @@ def test_further_variables() -> None:
     assert template.render(TALK).text == "answer"
     with pytest.raises(UsageError, match="JSON"):
         template.render(TALK, enable_thinking=object())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_role_that_a_built_in_template_does_not_know(name: str) -> None:
+    template = builtin(name)
+    with pytest.raises(
+        UsageError, match=r"messages\[1\]\.role is 'asistant'; .* knows system, user, assistant and tool"
+    ):
+        template.render([{"role": "user", "content": "A"}, {"role": "asistant", "content": "B"}])
+    told = [
+        template.render([{"role": r, "content": "A"}, {"role": "user", "content": "B"}])
+        for r in ("developer", "system")
+    ]
+    assert told[0] == told[1]
+
+
+def test_a_developer_is_whoever_the_template_knows() -> None:
+    messages = [{"role": "developer", "content": "A"}]
+    for source, text in [
+        ("{{ messages[0].role }}", "system"),
+        ("{% if messages[0].role == 'developer' %}own{% endif %}", "own"),
+    ]:
+        assert Template("t", source, "file").render(messages).text == text
