@@ -162,19 +162,53 @@ struct Avx2 {
 
   // 16 bytes of each of 8 rows become four columns of 32 bits. Lane L of z[j] is row 4L + j, so that the transposition
   // within lanes leaves the rows in order.
-  static I two_rows(const uint8_t* p, int64_t stride) {
+  static I two_rows(const uint8_t* low, const uint8_t* high) {
     const auto at = [](const uint8_t* q) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)); };
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(at(p)), at(p + 4 * stride), 1);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(at(low)), at(high), 1);
   }
+  // Two pointers, and what addresses can hold: where GCC sees the same rows being read again a little further on, it keeps
+  // every row's every address, in memory.
+  static void keep(const uint8_t*& low, const uint8_t*& high) { __asm__("" : "+r"(low), "+r"(high)); }
   static void load_columns(const uint8_t* p, int64_t stride, I* out) {
-    const I z0 = two_rows(p, stride), z1 = two_rows(p + stride, stride);
-    const I z2 = two_rows(p + 2 * stride, stride), z3 = two_rows(p + 3 * stride, stride);
+    const uint8_t* q = p + 4 * stride;
+    keep(p, q);
+    const I z0 = two_rows(p, q), z1 = two_rows(p + stride, q + stride);
+    const I z2 = two_rows(p + 2 * stride, q + 2 * stride), z3 = two_rows(p + 3 * stride, q + 3 * stride);
     const I a = _mm256_unpacklo_epi32(z0, z1), b = _mm256_unpacklo_epi32(z2, z3);
     const I c = _mm256_unpackhi_epi32(z0, z1), d = _mm256_unpackhi_epi32(z2, z3);
     out[0] = _mm256_unpacklo_epi64(a, b);
     out[1] = _mm256_unpackhi_epi64(a, b);
     out[2] = _mm256_unpacklo_epi64(c, d);
     out[3] = _mm256_unpackhi_epi64(c, d);
+  }
+
+  // Few tokens: a panel's rows lie apart, so that each lane reads a long stream of its own, as processors like to prefetch. Measured
+  // on an EPYC with 8 rows: 36 GB/s for Q8_0, and 29 with rows that are neighbours.
+  static constexpr bool kApart = true;
+  // One token, row by row (row_products.h).
+  static constexpr bool kByRows = true;
+  static I same_halves_at(const int8_t* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  // The sum of each half of z[j] to lane j of that half: rows in order.
+  static I sums_of_rows(const I* z) {
+    const I a = add(_mm256_unpacklo_epi32(z[0], z[1]), _mm256_unpackhi_epi32(z[0], z[1]));
+    const I b = add(_mm256_unpacklo_epi32(z[2], z[3]), _mm256_unpackhi_epi32(z[2], z[3]));
+    return add(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+  }
+  // A half of each row, put together where there is nothing else to do.
+  static F halves_of_rows(const uint8_t* low, const uint8_t* high, int64_t stride) {
+    const auto four = [stride](const uint8_t* p) {
+      const auto half = [p, stride](int row) {
+        uint16_t bits;
+        __builtin_memcpy(&bits, p + row * stride, sizeof bits);
+        return uint64_t{bits};
+      };
+      auto bits = static_cast<int64_t>(half(0) | half(1) << 16 | half(2) << 32 | half(3) << 48);
+      __asm__("" : "+r"(bits));  // or it would be done in vectors
+      return bits;
+    };
+    return _mm256_cvtph_ps(_mm_set_epi64x(four(high), four(low)));
   }
 };
 

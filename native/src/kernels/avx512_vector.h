@@ -119,6 +119,8 @@ struct Avx512 {
     else _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), a);
   }
 
+  static constexpr bool kApart = false, kByRows = false;  // not measured: panels of neighbours, one after the other
+
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 6;  // 24 sums, 6 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
