@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import StorageError, UsageError
+from .early_sync import EarlySync
 from .types import DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, MAX_TENSOR_NAME, STRUCT_CODES, GGMLType, ValueType
 
 VERSION = 3
@@ -139,11 +140,13 @@ class Writer:
         self.nbytes = len(self._header) + sum(_padded(t.nbytes, self._alignment) for t in self._tensors)
         self._temporary = self.path.with_name(f".{self.path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.partial")
         self._file: FileIO | None = None
+        self._sync: EarlySync | None = None
 
     def __enter__(self) -> Writer:
         try:
             # Unbuffered: each write is one large block, and close() then has nothing left that could fail.
             self._file = FileIO(self._temporary, "xb")
+            self._sync = EarlySync(self._file.fileno())
             self._put(self._header)
         except OSError as e:
             self._discard()
@@ -180,8 +183,9 @@ class Writer:
     def _finish(self) -> None:
         if self._written != len(self._tensors):
             raise UsageError(f"{self._written} of {len(self._tensors)} tensors of {self.path.name} were written.")
-        assert self._file is not None
+        assert self._file is not None and self._sync is not None
         try:
+            self._sync.finish()
             os.fsync(self._file.fileno())
             self._file.close()
             self._temporary.replace(self.path)
@@ -193,6 +197,8 @@ class Writer:
         """Remove the temporary file, if it is still there."""
         if self._file is None:
             return
+        if self._sync is not None:
+            self._sync.abandon()
         try:
             self._file.close()
         except OSError:
@@ -204,10 +210,12 @@ class Writer:
             pass
 
     def _put(self, data: bytes | memoryview) -> None:
-        assert self._file is not None
+        assert self._file is not None and self._sync is not None
         rest = memoryview(data)
         while rest:
-            rest = rest[self._file.write(rest) or 0 :]
+            n = self._file.write(rest) or 0
+            rest = rest[n:]
+            self._sync.wrote(n)
 
     def _put_checked(self, data: bytes | memoryview) -> None:
         try:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 from pocketllama import gguf
 from pocketllama.errors import StorageError, UsageError
-from pocketllama.gguf import ArrayOf, GGMLType, TensorSpec, ValueType, Writer
+from pocketllama.gguf import ArrayOf, GGMLType, TensorSpec, ValueType, Writer, early_sync
 from pocketllama.gguf.types import STRUCT_CODES
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data" / "gguf"
@@ -146,6 +147,42 @@ def test_a_disk_that_fails_at_any_step(code: int, tmp_path: Path, monkeypatch: p
     assert steps > 8, "every write, the fsync and the rename were failed once"
     with gguf.read(path) as f:
         assert [bytes(f.tensor_bytes(t)) for t in f.tensors] == DATA
+
+
+def flushes(monkeypatch: pytest.MonkeyPatch, flush: Any) -> None:
+    """Every byte that is written makes one due, which is `flush`."""
+    monkeypatch.setattr(early_sync, "_STEP", 1)
+    monkeypatch.setattr(os, "fdatasync", flush, raising=False)
+
+
+def test_the_disk_writes_while_more_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = threading.Event()
+    flushes(monkeypatch, lambda fd: (os.fsync(fd), flushed.set()))
+    with Writer(tmp_path / "a.gguf", METADATA, SPECS) as out:
+        out.write(DATA[0])
+        assert flushed.wait(60)
+        out.write(DATA[1])
+    with gguf.read(tmp_path / "a.gguf") as f:
+        assert [bytes(f.tensor_bytes(t)) for t in f.tensors] == DATA
+
+
+def test_an_error_of_an_early_flush_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def fail(fd: int) -> None:
+        failed.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    flushes(monkeypatch, fail)
+    (tmp_path / "a.gguf").write_bytes(b"old")
+    with (
+        pytest.raises(StorageError, match=os.strerror(errno.EIO)),
+        Writer(tmp_path / "a.gguf", METADATA, SPECS) as out,
+    ):
+        out.write(DATA[0])
+        assert failed.wait(60)
+        out.write(DATA[1])
+    assert names(tmp_path) == ["a.gguf"] and (tmp_path / "a.gguf").read_bytes() == b"old"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
