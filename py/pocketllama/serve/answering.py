@@ -115,9 +115,7 @@ class Answering:
 
     def _note(self) -> None:
         u = self.usage.as_json()
-        # Where the client left before the end, nobody has counted.
-        counts = f" {u['prompt_tokens']}+{u['completion_tokens']} tokens" if u["total_tokens"] else ""
-        self.request.scope["note"] = f"{self.worker.name}{counts}"
+        self.request.scope["note"] = f"{self.worker.name} {u['prompt_tokens']}+{u['completion_tokens']} tokens"
 
 
 async def chunks_of(ticket: Ticket) -> AsyncIterator[Chunk]:
