@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import faulthandler
 import logging
 import os
@@ -150,9 +151,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as e:
         if listener:
             listener.close()
-        raise UsageError(
-            f"Cannot serve on {host}, port {port}: {e.strerror or e}.", remedy="Take another port: --port 8081"
-        ) from e
+        by_port = e.errno in (errno.EADDRINUSE, errno.EACCES)
+        remedy = "--port 0 takes one that is free." if by_port else "--host takes an address of this machine."
+        raise UsageError(f"Cannot serve on {host}, port {port}: {e.strerror or e}.", remedy=remedy) from e
     return listener
 
 

@@ -49,7 +49,13 @@ def rest(connection: socket.socket) -> bytes:
 def test_a_port_in_use(server: Server) -> None:
     with pytest.raises(errors.UsageError, match="Cannot serve") as told:
         process._listen("127.0.0.1", server.port)
-    assert "--port" in str(told.value.remedy)
+    assert "--port 0" in str(told.value.remedy)
+
+
+def test_an_address_of_another_machine() -> None:
+    with pytest.raises(errors.UsageError, match="Cannot serve") as told:
+        process._listen("192.0.2.1", 0)  # of a net that is for examples
+    assert "--host" in str(told.value.remedy) and "--port" not in str(told.value.remedy)
 
 
 def test_what_cannot_be_served(settled: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
