@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import StorageError, UsageError
+from ..units import human_size
 from .early_sync import EarlySync
 from .types import DEFAULT_ALIGNMENT, MAGIC, MAX_DIMS, MAX_TENSOR_NAME, STRUCT_CODES, GGMLType, ValueType
 
@@ -225,9 +226,10 @@ class Writer:
 
     def _storage_error(self, e: OSError) -> StorageError:
         full = e.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        room = f"Free {human_size(self.nbytes)} there, or choose" if full else "Choose"
         return StorageError(
             f"{self.path} could not be written: {e.strerror or e}.",
-            remedy=f"Free {self.nbytes} bytes there, or choose another folder." if full else "Choose another folder.",
+            remedy=f"{room} another folder.",
             data={"file": str(self.path), "need_bytes": self.nbytes},
         )
 
