@@ -106,6 +106,10 @@ struct Ahead {
   }
 };
 
+// Whether a panel's rows lie apart: it pays from five bits a weight on. Below, arithmetic is what takes the time.
+template <class V, class Format>
+constexpr bool kApartOf = V::kApart && Format::kBytes > 20 * Format::kGroups;
+
 // One panel: `n_rows` rows from `first` on, every `apart`-th.
 template <class V, class Format, int kTokens>
 __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, int64_t apart, int64_t n_rows) {
@@ -118,7 +122,7 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
   PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::floats(0.0f);
   StepRows<V, Format> step;
   for (int64_t at = 0, g = 0; g < groups; at += Format::kBytes, g += Format::kGroups) {
-    if constexpr (V::kApart) {
+    if constexpr (kApartOf<V, Format>) {
       Ahead<V, Format>::streams(panel + at, stride);
     } else {
       Ahead<V, Format>::piece(next, V::kRows * Format::kBytes);
@@ -144,7 +148,7 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
   }
   PL_UNROLL for (int t = 0; t < kTokens; ++t) {
     float* const out = m.out + t * m.out_stride + first;
-    if (!V::kApart || apart == 1) {
+    if (!kApartOf<V, Format> || apart == 1) {
       V::store_some(out, acc[t], n_rows);
     } else {
       float lanes[V::kRows];
@@ -158,7 +162,7 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
 template <class V, class Format, int kTokens>
 void multiply_few(const Product& m) {
   const int64_t panels = m.rows / V::kRows, rest = m.rows % V::kRows;
-  if constexpr (V::kApart) {
+  if constexpr (kApartOf<V, Format>) {
     for (int64_t p = 0; p < panels; ++p) multiply_panel<V, Format, kTokens>(m, p, panels, V::kRows);
   } else {
     if (panels > 0) Ahead<V, Format>::piece(reinterpret_cast<const uint8_t*>(m.w), V::kRows * m.row_bytes);
