@@ -51,7 +51,14 @@ void multiply_floats(const Product& m) {
   const auto* const w = reinterpret_cast<const Weight*>(m.w);
   const int64_t stride = m.row_bytes / static_cast<int64_t>(sizeof(Weight));
   if (m.n == 1) {
-    multiply_float_rows<V, Weight, V::kFloatRowsAlone, 1>(w, stride, m.rows, m.x, m.cols, m.out, m.out_stride);
+    constexpr int kRows = V::kFloatRowsAlone;
+    const int64_t apart = V::kApart ? m.rows / kRows : 0, whole = apart * kRows;
+    for (int64_t r = 0; r < apart; ++r) {  // rows apart, each a stream of its own
+      float sums[kRows];
+      multiply_float_tile<V, Weight, kRows, 1>(w + r * stride, apart * stride, m.x, m.cols, sums, kRows);
+      for (int i = 0; i < kRows; ++i) m.out[r + i * apart] = sums[i];
+    }
+    multiply_float_rows<V, Weight, kRows, 1>(w + whole * stride, stride, m.rows - whole, m.x, m.cols, m.out + whole, m.out_stride);
     return;
   }
   constexpr int kTile = V::kFloatTile, kRows = V::kFloatRows;
