@@ -115,7 +115,9 @@ class Answering:
 
     def _note(self) -> None:
         u = self.usage.as_json()
-        self.request.scope["note"] = f"{self.worker.name} {u['prompt_tokens']}+{u['completion_tokens']} tokens"
+        # Where the client left before the end, nobody has counted.
+        counts = f" {u['prompt_tokens']}+{u['completion_tokens']} tokens" if u["total_tokens"] else ""
+        self.request.scope["note"] = f"{self.worker.name}{counts}"
 
 
 async def chunks_of(ticket: Ticket) -> AsyncIterator[Chunk]:
