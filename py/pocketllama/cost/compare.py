@@ -145,29 +145,32 @@ _COLUMNS = (
     "decode",
     "peak memory",
 )
+# A terminal of 80 columns shows all of them.
+_NARROW = ("type", "size", "bits", "perplexity", "KL", "top 1", "prefill", "decode", "memory")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], narrow: bool) -> list[str]:
     d = row.get("divergence")
     rates = [row.get(f"{what}_tokens_per_second") for what in ("prefill", "decode")]
     peak = row.get("peak_rss_bytes")
+    digits, unit = (2, "") if narrow else (3, " t/s")
     return [
         row["type"],
         human_size(row["bytes"]),
         f"{row['bits_per_weight']:.2f}",
-        f"{row['perplexity']:.3f} ± {row['standard_error']:.3f}",
+        f"{row['perplexity']:.{digits}f} ± {row['standard_error']:.{digits}f}",
         f"{d['mean']:.5f}" if d else "",
         f"{100 * d['same_top']:.1f} %" if d else "",
-        *(f"{rate:.0f} t/s" if rate else "" for rate in rates),
+        *(f"{rate:.0f}{unit}" if rate else "" for rate in rates),
         human_size(peak) if peak else "",
     ]
 
 
-def _shown(figures: dict[str, Any]) -> list[list[str]]:
+def _shown(figures: dict[str, Any], narrow: bool = False) -> list[list[str]]:
     """Heading and rows, without the columns in which nothing stands."""
-    rows = [_cells(row) for row in (figures["base"], *figures["types"])]
+    rows = [_cells(row, narrow) for row in (figures["base"], *figures["types"])]
     kept = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows)]
-    return [[row[i] for i in kept] for row in (list(_COLUMNS), *rows)]
+    return [[row[i] for i in kept] for row in (list(_NARROW if narrow else _COLUMNS), *rows)]
 
 
 def _about(figures: dict[str, Any]) -> str:
@@ -180,7 +183,7 @@ def _about(figures: dict[str, Any]) -> str:
 
 def render(figures: dict[str, Any]) -> str:
     """The lines that a terminal shows."""
-    rows = _shown(figures)
+    rows = _shown(figures, narrow=True)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
@@ -188,7 +191,12 @@ def render(figures: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    return "\n".join([*(line.rstrip() for line in lines), "", _about(figures)]) + "\n"
+    legend = []
+    if "KL" in rows[0]:
+        legend.append("KL: divergence from the first; top 1: how often both guess the same token")
+    if "prefill" in rows[0]:
+        legend.append("prefill, decode: tokens a second")
+    return "\n".join([*(line.rstrip() for line in lines), "", *legend, _about(figures)]) + "\n"
 
 
 def markdown(figures: dict[str, Any]) -> str:
