@@ -1,5 +1,5 @@
-// The limits of aarch64 with the dot product extension: loads of 16 bytes, and sdot. That one instruction is written out,
-// so that the file needs no flags.
+// The limits of aarch64 with the dot product extension, and with the one for matrices: loads of 16 bytes, sdot, smmla. These
+// instructions are written out, so that the file needs no flags.
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -24,10 +24,14 @@ struct Sum {
 // Written out below, for a compiler may keep an array in memory.
 constexpr int kChains = 12;  // hide the latency of a product (3 cycles) where four are begun in each cycle
 
-inline void step(int32x4_t& sum, int8x16_t a, int8x16_t b) {
+inline void sdot(int32x4_t& sum, int8x16_t a, int8x16_t b) {
   __asm__ volatile(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
 }
+inline void smmla(int32x4_t& sum, int8x16_t a, int8x16_t b) {
+  __asm__ volatile(".arch armv8.2-a+i8mm\n\tsmmla %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+}
 
+template <void (*step)(int32x4_t&, int8x16_t, int8x16_t)>
 int32_t multiply(int64_t rounds) {
   const int8x16_t x = vdupq_n_s8(3), y = vdupq_n_s8(5);
   const int32x4_t zero = vdupq_n_s32(0);
@@ -42,7 +46,8 @@ int32_t multiply(int64_t rounds) {
 
 }  // namespace
 
-Probe neon_dotprod_probe() { return {read_streams<Sum>, multiply, kChains * 16}; }
+Probe neon_dotprod_probe() { return {read_streams<Sum>, multiply<sdot>, kChains * 16}; }
+Probe neon_i8mm_probe() { return {read_streams<Sum>, multiply<smmla>, kChains * 32}; }
 
 }  // namespace pl
 

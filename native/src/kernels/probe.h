@@ -26,5 +26,6 @@ Probe avx2_probe();
 Probe avx_vnni_probe();
 Probe avx512_vnni_probe();
 Probe neon_dotprod_probe();
+Probe neon_i8mm_probe();
 
 }  // namespace pl

@@ -39,6 +39,7 @@ Probe best_probe() {
   if (isa_allowed("avx_vnni")) return avx_vnni_probe();
   if (cpu().avx2 && isa_allowed("avx2")) return avx2_probe();
 #elif defined(__aarch64__)
+  if (isa_allowed("neon_i8mm")) return neon_i8mm_probe();
   if (cpu().dotprod && isa_allowed("neon")) return neon_dotprod_probe();
 #endif
   return {read_streams<Sum>, multiply, kLanes};
