@@ -101,7 +101,8 @@ PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t gr
   const RowPairs<V> rows = {low, high, stride};
   const typename Rows::Header header = Rows::header(rows);
   unroll<0, Format::kGroups / kTogether>([&](auto i) PL_LAMBDA {
-    constexpr int g = i.value * kTogether;
+    constexpr int g = i.value * kTogether;  // those that are cut together are in one block: all of them are there, or none
+    if (__builtin_expect(g >= groups, 0)) return;
     typename V::I sums[kTogether][4];
     unroll<0, 4>([&](auto j) PL_LAMBDA {
       typename V::I w[2 * kTogether];
@@ -110,7 +111,6 @@ PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t gr
     });
     unroll<0, kTogether>([&](auto k) PL_LAMBDA {
       constexpr int kGroup = g + k.value;
-      if (__builtin_expect(kGroup >= groups, 0)) return;
       const ActBlock& act = a[kGroup];
       Quads<V> quads;
       Rows::template scales<kGroup>(header, rows, quads);
