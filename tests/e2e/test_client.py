@@ -129,7 +129,7 @@ def test_a_runner_that_cannot_start() -> None:
 
 
 def test_a_runner_that_talks_nonsense() -> None:
-    babbler = Client(command=[sys.executable, "-c", "print('hello'); import time; time.sleep(600)"])
+    babbler = Client(command=[sys.executable, "-c", "print('hello', flush=True); import time; time.sleep(600)"])
     with babbler as client, pytest.raises(errors.RunnerError, match="hello"):
         client.status()
 
