@@ -119,12 +119,12 @@ struct Avx512 {
     else _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), a);
   }
 
-  static constexpr bool kApart = false, kByRows = false;  // not measured: panels of neighbours, one after the other
+  static constexpr bool kApart = false, kByRows = false;  // neither was measured here
 
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 6;  // 24 sums, 6 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
-  // Of activations that are multiplied by a matrix's rows in one go: those with it, of 1 MiB and more.
+  // Activations that are multiplied by a matrix's rows in one go: half of a second cache of 1 MiB.
   static constexpr int64_t kFloatBytes = int64_t{512} << 10;
   static __m256i load_halves(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static F load_row(const float* p) { return _mm512_loadu_ps(p); }

@@ -1,6 +1,7 @@
 // Products of matrices of floats with batches of activations, for every ISA with vectors: V::kFloatRows rows times
 // V::kFloatTile tokens, whose sums stay in registers. Lanes are neighbours within a row, each sum has one vector of its
-// own, and its lanes are added up at the end: the order of additions is the same for every batch.
+// own, and its lanes are added up at the end: the order of additions is the same for every batch. Of many tokens,
+// V::kFloatBytes are taken in one go, so that they stay in the second cache while the rows pass.
 #pragma once
 
 #include "kernels.h"

@@ -106,7 +106,7 @@ struct Ahead {
   }
 };
 
-// Whether a panel's rows lie apart: it pays from five bits a weight on. Below, arithmetic is what takes the time.
+// Whether a panel's rows lie apart: it pays above five bits a weight. Below, arithmetic is what takes the time.
 template <class V, class Format>
 constexpr bool kApartOf = V::kApart && Format::kBytes > 20 * Format::kGroups;
 

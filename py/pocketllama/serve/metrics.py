@@ -13,7 +13,8 @@ from .._version import __version__
 from ..engine import Completion
 from .ticket import Ticket
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # nobody asks when a counter began; a server's are as old as its process
+# Nobody asks when a counter began: a server's are as old as its process.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
