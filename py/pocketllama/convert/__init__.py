@@ -7,12 +7,14 @@ keys), `tokenizer` and its neighbours, `meta`, `hf` and `ggml` (a layout each), 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import EngineError
+from ..errors import EngineError, StorageError
 
+_SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 # What a checkpoint can be converted to.
 TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0")
 
@@ -90,6 +92,8 @@ def _run(
         ) from e
     from .job import run
 
+    if out is not None and str(out).endswith(_SEPARATORS) and not Path(out).is_dir():
+        raise StorageError(f"There is no folder {out} to write to.", remedy="Make it, or choose another.")
     adapters = [Path(path) for path in lora]
     return run(Path(source), None if out is None else Path(out), type, adapters, progress, note, dry_run)
 

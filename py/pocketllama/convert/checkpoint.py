@@ -108,11 +108,17 @@ def open_checkpoint(source: Path, lora: Sequence[Path] = ()) -> Checkpoint:
     if len(ggml) == 1 and not lora:
         return GgmlCheckpoint(ggml[0])
     if len(ggml) > 1:
-        names = ", ".join(p.name for p in ggml[:5])
+        names = ", ".join(p.name for p in ggml[:5]) + (f" and {len(ggml) - 5} more" if len(ggml) > 5 else "")
         raise UsageError(f"{folder} holds several GGML files ({names}).", remedy="Name one of them.")
     if source.is_file() and _is_gguf(source):
-        raise UsageError(f"{source} is a GGUF file already.", remedy="pocketllama show tells what it is.")
-    raise ModelNotFound(f"{folder} holds no checkpoint of a known layout.", remedy=_KNOWN)
+        raise UsageError(f"{source} is a GGUF file already.", remedy="pocketllama quantize makes a smaller one of it.")
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{folder} holds an adapter, not a model.",
+            remedy=f"Name the model that it was trained on, and the adapter as --lora {folder}.",
+        )
+    what = f"{source} is" if source.is_file() else f"{folder} holds"
+    raise ModelNotFound(f"{what} no checkpoint of a known layout.", remedy=_KNOWN)
 
 
 def model_name(folder: Path) -> str:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelInvalid, ModelNotFound, StorageError
+from ..units import human_size
+from .range_file import refuse_pointer
 
 _MAX_SIZE = 64 << 20  # bytes; a tokenizer.json of a quarter of a million tokens has 35 MB
 _MOST = 2**31
+_AGAIN = "Download it again."
 
 
 def read_json(path: Path, most: int = _MAX_SIZE) -> dict[str, Any]:
@@ -22,12 +25,15 @@ def read_json(path: Path, most: int = _MAX_SIZE) -> dict[str, Any]:
         raise ModelNotFound(f"There is no {path.name} in {path.parent}.") from e
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
+    if len(data) > most:
+        raise ModelInvalid(f"{path.name} is larger than the {human_size(most)} that such a file may have.")
+    refuse_pointer(path.name, data)
     try:
-        value = json.loads(data.decode("utf-8-sig")) if len(data) <= most else None
+        value = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ModelInvalid(f"{path.name} is not a JSON object of at most {most} bytes.")
+        raise ModelInvalid(f"{path.name} is {'empty' if not data else 'not a JSON object'}.", remedy=_AGAIN)
     return value
 
 

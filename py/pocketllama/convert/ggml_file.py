@@ -104,14 +104,15 @@ class GgmlFile(RangeFile):
         version = self._numbers("I")[0] if name in ("ggmf", "ggjt") else 0
         if version not in _VERSIONS.get(name, ()):
             raise ModelInvalid(
-                f"{self.path.name} is a file of {name or 'no known format'} {version}, which is unknown."
+                f"{self.path.name} is a file of {name or 'no known format'} {version}, which is unknown.",
+                remedy="Known are ggml, ggmf 1, and ggjt 1 to 3.",
             )
         return name, version
 
     def _read_tokens(self) -> list[tuple[bytes, float]]:
         n, scored = self.header.n_vocab, self.format != "ggml"
         if n > _MAX_TOKENS or n * 4 > self.size:
-            raise self.damaged(f"its vocabulary has {n} tokens")
+            raise self.damaged(f"it has {self.size} bytes, which cannot hold a vocabulary of {n} tokens")
         tokens = []
         for i in range(n):
             (size,) = self._numbers("I")

@@ -37,7 +37,10 @@ class HfCheckpoint:
         if kind not in FAMILIES:
             known = ", ".join(sorted(FAMILIES, key=str.lower))
             raise UsageError(
-                f"The model_type {shown(kind)} of config.json is none that the engine runs.", remedy=f"Known: {known}."
+                f"The model_type {shown(kind)} of config.json is none that the engine runs."
+                if kind
+                else "config.json has no model_type, which says what the model is.",
+                remedy=f"Known: {known}.",
             )
         model = FAMILIES[kind](text)
         self.architecture = model.arch

@@ -40,7 +40,7 @@ def run(
         raise UsageError(f"{type!r} is no type to convert to.", remedy=f"Choose one of {', '.join(TYPES)}.")
     with open_checkpoint(source, lora) as checkpoint:
         kind, file_type = _types(checkpoint, type)
-        path = _output(out, f"{checkpoint.name}-{file_type.name.lower()}.gguf")
+        path = _output(out, _file_name(checkpoint.name, file_type.name.lower()))
         specs = [
             TensorSpec(name, tensor.shape[::-1], _stored(kind, name, tensor))
             for name, tensor in checkpoint.tensors.items()
@@ -100,6 +100,11 @@ def _estimate(checkpoint: Checkpoint, specs: list[TensorSpec]) -> float:
             np.frombuffer(piece, np.uint8).sum()  # about what handing it to the system costs
     elements = sum(int(np.prod(s.shape, dtype=object)) for s in specs)
     return (time.monotonic() - started) * elements / max(1, rows * row_width(tensor.shape))
+
+
+def _file_name(name: str, type: str) -> str:
+    """NAME-TYPE.gguf; a file of 2023 often has its type in its name."""
+    return f"{name if name.lower().endswith(f'-{type}') else f'{name}-{type}'}.gguf"
 
 
 def _output(out: Path | None, name: str) -> Path:

@@ -24,6 +24,7 @@ _NAME = re.compile(
     r"(?:base_model\.model\.)?(.+?)\.(?:lora_(A|B)(?:\.default)?|(modules_to_save(?:\.default)?))?\.?weight"
 )
 _EMBEDDING = re.compile(r"(?:base_model\.model\.)?(.+?)\.lora_embedding_(A|B)(?:\.default)?")
+_KNOWN = "Name the folder of an adapter that PEFT saved: adapter_config.json and adapter_model.safetensors."
 _UNKNOWN = {
     "use_dora": "DoRA",
     "use_qalora": "QALoRA",
@@ -106,7 +107,7 @@ def _find(name: str, tensors: Mapping[str, Tensor]) -> str | None:
 
 def _homeless(name: str) -> ModelInvalid:
     return ModelInvalid(
-        f"The adapter changes {name[:100]}, which the model has not.",
+        f"The adapter changes {name[:100]}, which the model does not have.",
         remedy="It was trained on another model; adapter_config.json names it as base_model_name_or_path.",
     )
 
@@ -115,6 +116,8 @@ def read_adapters(folders: Sequence[Path]) -> Adapters:
     """The adapters of all folders, one added after the other. ModelNotFound, ModelInvalid, UsageError."""
     out = Adapters()
     for folder in folders:
+        if not folder.exists():
+            raise ModelNotFound(f"There is no adapter at {folder}.", remedy=_KNOWN)
         _read_one(folder if folder.is_dir() else folder.parent, out)
     return out
 
@@ -123,7 +126,7 @@ def _read_one(folder: Path, out: Adapters) -> None:
     if not (folder / "adapter_config.json").is_file():
         raise ModelNotFound(
             f"{folder} has no adapter_config.json.",
-            remedy="Name the folder of an adapter that PEFT saved: adapter_config.json and adapter_model.safetensors.",
+            remedy=_KNOWN,
         )
     config = Config(read_json(folder / "adapter_config.json"), "adapter_config.json")
     if config.text("peft_type", default="LORA") != "LORA":

@@ -28,6 +28,7 @@ from .tensor import Array, Beside, Stacked, Tensor, whole
 _WEIGHTS, _PARAMS, _TOKENIZER = "consolidated.00.pth", "params.json", "tokenizer.model"
 _MAX_PARAMS = 1 << 20  # bytes
 _MAX_PARTS = 16
+_PARTS_OF_ONE = "All consolidated.NN.pth of the folder must be of one download of one model."
 _OUTSIDE = {
     "tok_embeddings.weight": "token_embd.weight",
     "norm.weight": "output_norm.weight",
@@ -140,8 +141,13 @@ def _parts(folder: Path) -> list[Path]:
     parts = sorted(p for p in folder.glob("consolidated.*.pth") if re.fullmatch(r"consolidated\.\d\d\.pth", p.name))
     expected = [f"consolidated.{i:02}.pth" for i in range(len(parts))]
     if [p.name for p in parts] != expected or len(parts) > _MAX_PARTS:
+        missing = next((name for name in expected if not (folder / name).exists()), None)
+        if missing is None:
+            raise UsageError(f"{folder} has {len(parts)} parts; at most {_MAX_PARTS} can be joined.")
         names = ", ".join(p.name for p in parts[:20])
-        raise ModelNotFound(f"{folder} has {names}: one between them is missing, or there are too many.")
+        raise ModelNotFound(
+            f"{folder} has {names}: {missing}, one between them, is missing.", remedy="Download it too."
+        )
     return parts
 
 
@@ -169,13 +175,16 @@ def _merged(parts: list[dict[str, StoredTensor]], params: Config) -> dict[str, T
     for name, first in parts[0].items():
         shares = [part[name] for part in parts if name in part]
         if len(shares) < len(parts) or any(s.shape != first.shape for s in shares):
+            shapes = " and ".join(str(shape) for shape in sorted({s.shape for s in shares}))
+            found = f"in {len(shares)} of {len(parts)}" if len(shares) < len(parts) else f"of the shapes {shapes}"
             raise ModelInvalid(
-                f"The parts of the checkpoint do not belong together: {name} is in {len(shares)} of {len(parts)}, or "
-                f"of several shapes, {first.shape} in the first."
+                f"The parts of the checkpoint do not belong together: {name} is {found}.", remedy=_PARTS_OF_ONE
             )
         merged[name] = _merge(name, shares, params)
     if extra := sorted(set().union(*parts) - set(merged)):
-        raise ModelInvalid(f"The parts of the checkpoint do not belong together: the first has no {extra[0]}.")
+        raise ModelInvalid(
+            f"The parts of the checkpoint do not belong together: the first has no {extra[0]}.", remedy=_PARTS_OF_ONE
+        )
     return merged
 
 
@@ -264,7 +273,10 @@ def _hyperparameters(params: Config, tensors: dict[str, Tensor], n_tokens: int) 
     for key, found in stated.items():
         # LLaMA 2 has a vocab_size of -1: as many as the tokenizer.
         if params.values.get(key, found) not in (found, -1):
-            raise ModelInvalid(f"{_PARAMS} says {key} {shown(params.values[key])}, the tensors' shapes say {found}.")
+            raise ModelInvalid(
+                f"{_PARAMS} says {key} {shown(params.values[key])}, the tensors' shapes say {found}.",
+                remedy="A consolidated.NN.pth may be missing or too many, or params.json is another model's.",
+            )
     if n_embd % n_head or h.head_dim % 2 or n_head % h.n_head_kv:
         raise ModelInvalid(
             f"{n_head} heads ({h.n_head_kv} of keys and values) do not divide an embedding of {n_embd} into even parts."

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import ModelInvalid
 from .archive import Archive, Member
+from .range_file import POINTER
 from .tensor import F32, WIDTHS, floats, n_rows, row_width
 from .unpickle import TensorRef, unpickle
 
@@ -148,13 +149,13 @@ def _open(path: Path) -> Archive:
             start = f.read(16)
     except OSError:
         start = b"PK"  # opening the archive says what is wrong
-    if not start.startswith(b"PK"):
+    if start and not start.startswith((b"PK", POINTER[:16])):  # of an empty file and a pointer it says so too
         old = start.startswith((b"\x80\x02\x8a\x0a", b"\x80\x02}", b"\x80\x02c"))
         raise ModelInvalid(
             f"{path.name} is no torch checkpoint of today: it begins with {start!r}"
             + (", as torch before 1.6 wrote." if old else "."),
             remedy="Save it again where torch is: torch.save(torch.load(path, weights_only=True), path)"
             if old
-            else None,
+            else "Download it again.",
         )
     return Archive(path)

@@ -10,6 +10,13 @@ from typing import TypeVar
 from ..errors import ModelInvalid, ModelNotFound, StorageError
 
 AnyFile = TypeVar("AnyFile", bound="RangeFile")
+POINTER = b"version https://git-lfs"  # how a file of git-lfs begins that has not been fetched
+
+
+def refuse_pointer(name: str, start: bytes) -> None:
+    """ModelInvalid if a file that begins with `start` is only git-lfs' pointer to it."""
+    if start.startswith(POINTER):
+        raise ModelInvalid(f"{name} is a pointer of git-lfs, not the file itself.", remedy="git lfs pull brings it.")
 
 
 class RangeFile:
@@ -26,6 +33,9 @@ class RangeFile:
             raise self._unreadable(e) from e
         try:
             self.size = self._file.seek(0, 2)
+            if not self.size:
+                raise self.damaged("it is empty")
+            refuse_pointer(path.name, self.read(0, min(len(POINTER), self.size)))
             self._parse()
         except OSError as e:
             self.close()

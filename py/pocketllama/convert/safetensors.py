@@ -11,7 +11,6 @@ import struct
 from itertools import pairwise
 from typing import Any
 
-from ..errors import ModelInvalid
 from .range_file import RangeFile
 from .tensor import F32, WIDTHS, floats, row_width
 
@@ -56,11 +55,9 @@ class SafeTensors(RangeFile):
 
     def _parse(self) -> None:
         start = self.read(0, min(8, self.size))
-        if start.startswith(b"version https://git-lfs".ljust(8)[:8]):
-            raise ModelInvalid(
-                f"{self.path.name} is a pointer of git-lfs, not the file itself.", remedy="git lfs pull brings it."
-            )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _MAX_HEADER + 1
+        if len(start) < 8:
+            raise self.damaged(f"it has {self.size} bytes")
+        (length,) = struct.unpack("<Q", start)
         if length > min(_MAX_HEADER, self.size - 8):
             raise self.damaged(f"its table would have {length} bytes, the file has {self.size}")
         try:

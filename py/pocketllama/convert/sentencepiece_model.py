@@ -8,17 +8,20 @@ defined, whether the model is BPE) is read from the file's own fields, a protobu
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ModelInvalid, ModelNotFound, StorageError
 from ..gguf import TokenType
+from .range_file import refuse_pointer
 from .tiktoken import is_tiktoken
 from .vocabulary import Vocabulary
 
 _MAX_SIZE = 64 << 20  # bytes; Gemma's, with 262,144 pieces, has under 5 MB
 _BPE = 2  # trainer.model_type
+_OWN_LINE = re.compile(r"^\w+: |\S+\.cc\(\d+\) (\[[^\n]*\])?")  # "INTERNAL: src/x.cc(109) [condition] "
 # sentencepiece numbers its piece types in an order of its own, from NORMAL = 1 on.
 _TYPES = {
     1: TokenType.NORMAL,
@@ -51,12 +54,17 @@ def _load(path: Path) -> bytes:
         raise ModelNotFound(f"There is no {path.name} in {path.parent}.") from e
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror or e}.") from e
+    refuse_pointer(path.name, data)
+    if not data:
+        raise _invalid(path, "it is empty")
     if is_tiktoken(data):
         raise _invalid(path, "it is a tiktoken vocabulary, where one of sentencepiece was expected")
     try:
         sentencepiece.SentencePieceProcessor().LoadFromSerializedProto(data)
     except (RuntimeError, ValueError) as e:
-        raise _invalid(path, f"sentencepiece refuses it ({ascii(str(e))[1:200]})") from None
+        # Where sentencepiece says nothing but which line of its own gave up, it found no model at all.
+        said = _OWN_LINE.sub("", str(e)).strip()
+        raise _invalid(path, f"sentencepiece refuses it{f' ({ascii(said)[1:-1][:200]})' if said else ''}") from None
     return data
 
 

@@ -40,7 +40,9 @@ class Weights:
                     continue
                 return
             listed = " or ".join(f"{stem}.{kind}" for stem, kind in names)
-            raise ModelNotFound(f"{folder} has no {listed}, and no index of several such files.")
+            raise ModelNotFound(
+                f"{folder} has no {listed}, and no index of several such files.", remedy="Download the weights too."
+            )
         except BaseException:
             self.close()
             raise

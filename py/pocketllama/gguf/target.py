@@ -17,6 +17,8 @@ def check_target(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise StorageError(f"There is no folder {path.parent} to write to.", remedy="Make it, or choose another.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", remedy=f"Name the file too, such as {path / 'model.gguf'}.")
     if not path.exists():
         return
     try:

@@ -198,6 +198,7 @@ def test_an_unknown_type(tmp_path: Path) -> None:
 
 BAD_PARAMS: dict[str, tuple[Any, str]] = {
     "a list": ([], "not a JSON object"),
+    "a long one": ("x" * (1 << 20), "larger than the 1.0 MB"),
     "dim": (PARAMS | {"dim": 128}, "says dim 128, the tensors' shapes say 64"),
     "n_layers": (PARAMS | {"n_layers": 3}, "says n_layers 3"),
     "hidden_dim": (PARAMS | {"hidden_dim": 97}, "says hidden_dim 97"),
@@ -329,6 +330,18 @@ def test_folders_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     with pytest.raises(UsageError, match="is a GGUF file already"):
         convert(tmp_path / "model.gguf")
+    (tmp_path / "text").write_bytes(b"a text")
+    with pytest.raises(ModelNotFound, match="text is no checkpoint"):
+        convert(tmp_path / "text")
+
+
+def test_a_folder_to_write_to_that_is_not_there(tmp_path: Path) -> None:
+    source = folder(tmp_path / "tiny")
+    with pytest.raises(StorageError, match="There is no folder .*new"):
+        convert(source, f"{tmp_path / 'new'}{os.sep}")
+    (tmp_path / "new" / "tiny-f16.gguf").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is a folder"):
+        convert(source, tmp_path / "new", type="f16")
 
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path, here: Path) -> None:

@@ -165,7 +165,8 @@ UNSAFE["a member inside another"] = (
 )
 
 DAMAGED: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "no torch checkpoint of today"),
+    "empty": (b"", "it is empty"),
+    "a pointer of git-lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "pointer of git-lfs"),
     "text": (b"<html>", "no torch checkpoint of today"),
     "torch before 1.6": (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + bytes(100), "torch before 1.6"),
     "a bare pickle": (b"\x80\x02cos\nsystem\n(X\2\0\0\0lstR.", "torch before 1.6"),

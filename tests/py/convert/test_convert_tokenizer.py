@@ -52,7 +52,8 @@ def test_piece_without_score_and_type_has_the_defaults(file: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "sentencepiece refuses it"),
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "pointer of git-lfs"),
         (b"garbage" * 100, "sentencepiece refuses it"),
         (bytes(1000), "sentencepiece refuses it"),
         (sentencepiece_model()[:-3], "sentencepiece refuses it"),
@@ -73,6 +74,7 @@ def test_a_file_that_is_no_tokenizer(data: bytes, words: str, file: Path) -> Non
     with pytest.raises(ModelInvalid) as e:
         read(file, data)
     assert words in str(e.value) and "tokenizer.model" in str(e.value), str(e.value)
+    assert ".cc(" not in str(e.value)  # which line of sentencepiece found it helps nobody
 
 
 def test_a_file_that_is_too_long(file: Path) -> None:

@@ -198,9 +198,25 @@ def test_a_folder_with_one_of_them(tmp_path: Path) -> None:
     source.mkdir()
     write(source / "ggml-alpaca-7b-q4.bin", "ggml", 0, quantized(Q4_0, 0))
     assert convert(source, tmp_path).name == "ggml-alpaca-7b-q4-q4_0.gguf"
-    write(source / "other.bin", "ggml", 0, quantized(Q4_0, 0))
-    with pytest.raises(UsageError, match="several GGML files"):
+    for i in range(6):
+        write(source / f"z{i}.bin", "ggml", 0, quantized(Q4_0, 0))
+    with pytest.raises(UsageError, match="several GGML files .* z3.bin and 2 more"):
         convert(source, tmp_path)
+
+
+def test_a_name_that_says_the_type_already(tmp_path: Path) -> None:
+    source = tmp_path / "ggml-model-q4_0.bin"
+    write(source, "ggjt", 3, quantized(Q4_0, 3))
+    assert plan(source).path == Path("ggml-model-q4_0.gguf")
+    assert plan(source, type="q4_0").path == Path("ggml-model-q4_0.gguf")
+
+
+def test_one_that_is_cut_in_its_vocabulary(tmp_path: Path) -> None:
+    source = tmp_path / "m.bin"
+    write(source, "ggjt", 3, quantized(Q4_0, 3))
+    source.write_bytes(source.read_bytes()[:100])
+    with pytest.raises(ModelInvalid, match="has 100 bytes, which cannot hold a vocabulary"):
+        convert(source)
 
 
 @pytest.mark.skipif(not has_avx2(), reason="ctransformers' avx2 library runs on x86-64 with AVX2")

@@ -48,7 +48,7 @@ def test_the_docs_list_every_architecture() -> None:
 
 BAD_CONFIGS: dict[str, tuple[str, dict[str, Any], str]] = {
     "an unknown model": ("llama", {"model_type": "mamba"}, "'mamba' of config.json is none"),
-    "no model": ("llama", {"model_type": None}, "'' of config.json is none"),
+    "no model": ("llama", {"model_type": None}, "config.json has no model_type"),
     "quantized weights": ("llama", {"quantization_config": {"quant_method": "gptq"}}, "quantized already \\('gptq'"),
     "another activation": ("llama", {"hidden_act": "gelu"}, "the activation 'gelu'"),
     "positions of an unknown kind": ("llama", {"rope_parameters": {"rope_type": "new"}}, "positions of type 'new'"),

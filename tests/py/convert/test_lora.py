@@ -144,7 +144,7 @@ def test_layers_that_are_stored_transposed(tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "another model's": (entries("model.layers.77.mlp.down_proj", (DIM, 96)), {}, "which the model has not"),
+    "another model's": (entries("model.layers.77.mlp.down_proj", (DIM, 96)), {}, "which the model does not have"),
     "of another width": (entries(Q, (DIM, 32)), {}, "is for a matrix of"),
     "half": ({k: v for k, v in BOTH.items() if "lora_A" in k}, {}, "not the other half"),
     "of two ranks": (BOTH | {f"base_model.model.{Q}.lora_A.weight": np.zeros((3, DIM), np.float32)}, {}, "together"),
@@ -169,6 +169,11 @@ def test_adapters_that_do_not_fit(name: str, meta: bool, tmp_path: Path) -> None
 
 def test_what_is_no_adapter(tmp_path: Path) -> None:
     source = folder(tmp_path / "m", CONFIG, CASE.weights())
+    with pytest.raises(ModelNotFound, match="There is no adapter at nowhere"):
+        convert(source, lora=["nowhere"])
+    with pytest.raises(UsageError, match="holds an adapter, not a model") as e:
+        convert(adapter(tmp_path / "alone"))
+    assert "--lora" in str(e.value.remedy)
     with pytest.raises(ModelNotFound, match=r"no adapter_config\.json"):
         convert(source, lora=[tmp_path / "m"])
     path = adapter(tmp_path / "a", bin=True)

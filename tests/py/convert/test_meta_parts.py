@@ -57,11 +57,12 @@ def test_parts_are_merged(n: int, embedding: int, tmp_path: Path) -> None:
 def test_a_part_that_is_missing(tmp_path: Path) -> None:
     source = in_parts(tmp_path / "m", split(tensors(n_vocab=272), 4), WIDE)
     (source / "consolidated.02.pth").unlink()
-    with pytest.raises(ModelNotFound, match="one between them is missing"):
+    with pytest.raises(ModelNotFound, match=r"consolidated\.02\.pth, one between them, is missing"):
         convert(source)
     (source / "consolidated.03.pth").unlink()  # of four the first two: the shapes tell
-    with pytest.raises(ModelInvalid):
+    with pytest.raises(ModelInvalid, match="says dim 64, the tensors' shapes say 32") as e:
         convert(source, tmp_path / "o.gguf")
+    assert "may be missing" in str(e.value.remedy)
     assert not (tmp_path / "o.gguf").exists()
 
 
@@ -71,7 +72,7 @@ def test_parts_of_two_models(tmp_path: Path) -> None:
     for wrong, words in (
         ({**parts[1], "norm.weight": other["norm.weight"]}, "differs between the parts"),
         ({k: v for k, v in parts[1].items() if "wq" not in k}, "do not belong together: blk.0.attn_q.weight is in 1"),
-        ({**parts[1], "output.weight": parts[1]["output.weight"][:-1]}, "of several shapes"),
+        ({**parts[1], "output.weight": parts[1]["output.weight"][:-1]}, r"of the shapes \(135, 64\) and \(136, 64\)"),
         ({**parts[1], "layers.7.attention.wq.weight": parts[1]["norm.weight"]}, "the first has no blk.7"),
     ):
         source = in_parts(tmp_path / words[:7] / "m", [parts[0], wrong], WIDE)

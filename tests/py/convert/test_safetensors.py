@@ -83,8 +83,8 @@ def header(text: bytes, length: int | None = None) -> bytes:
 
 
 BAD_FILES: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "is damaged"),
-    "seven bytes": (bytes(7), "is damaged"),
+    "empty": (b"", "it is empty"),
+    "seven bytes": (bytes(7), "it has 7 bytes"),
     "a table beyond the end": (header(b"{}", 1000), "its table would have 1000 bytes"),
     "a table of 2^63": (header(b"{}", 2**63), "its table would have"),
     "no JSON": (header(b"{"), "no JSON object"),

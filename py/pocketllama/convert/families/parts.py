@@ -139,7 +139,9 @@ def expect_act(c: Config, *allowed: str) -> None:
     """The same of the activation, under whichever name; `allowed` are the beginnings of names."""
     value = c.get("hidden_activation", "hidden_act", "activation_function")
     if value is not None and not str(value).startswith(allowed):
-        raise UsageError(f"{c.file}: the activation {shown(value)} is none that {allowed[0]} models have.")
+        raise UsageError(
+            f"{c.file}: a model with the activation {shown(value)} cannot be converted; with {allowed[0]} it can."
+        )
 
 
 # ---- rows in another order
