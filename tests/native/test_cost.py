@@ -106,6 +106,40 @@ def test_bases_of_something_else(tmp_path: Path, tales: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["base.logits"]
 
 
+def test_logits_replace_logits_alone(tmp_path: Path, tales: Path) -> None:
+    kept = tmp_path / "base.logits"
+    for _ in range(2):
+        perplexity(tales, TEXT, n_ctx=32, limit=2, save_base=kept)
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF and what belongs to it")
+    with pytest.raises(errors.UsageError, match="not overwritten"):
+        perplexity(tales, TEXT, n_ctx=32, limit=2, save_base=model)
+    assert model.read_bytes() == b"GGUF and what belongs to it"
+    with pytest.raises(errors.UsageError, match="is a folder"):
+        perplexity(tales, TEXT, n_ctx=32, limit=2, save_base=tmp_path)
+
+
+def test_contexts_longer_than_the_model_was_trained_with(
+    tmp_path: Path, text: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    long = tmp_path / "long.txt"
+    long.write_text(TEXT * 4)
+    said = "more than the 512 tokens that the model was trained with"
+    for n, expected in ((512, False), (513, True)):
+        for words in (["perplexity"], ["imatrix", "-o", str(tmp_path / "i.gguf")]):
+            execute([*words, "-f", str(long), "-c", str(n), "--contexts", "1"])
+            assert (said in capfd.readouterr().out) is expected
+
+
+def test_places_that_are_not_there_are_named_before_the_work(tmp_path: Path, text: Path) -> None:
+    words = ["compare-quants", "tales", "-f", str(text), "-c", "32", "--quality-only"]
+    for option in ("--markdown", "--temp"):
+        with pytest.raises(errors.StorageError, match="There is no folder"):
+            execute([*words, option, str(tmp_path / "no" / "place")])
+    with pytest.raises(errors.UsageError, match="is a folder"):
+        execute([*words, "--markdown", str(tmp_path)])
+
+
 def test_an_importance_matrix(tmp_path: Path, tales: Path) -> None:
     out = tmp_path / "i.gguf"
     made = imatrix((tales,), TEXT, out, n_ctx=32, limit=4, dataset="a text")
@@ -137,6 +171,9 @@ def test_the_commands(
     assert capfd.readouterr().out.startswith("perplexity  ")
     execute(["perplexity", "-f", str(text), "-c", "32", "--contexts", "2", "--kl", "b", "--json"])
     assert json.loads(capfd.readouterr().out)["divergence"]["same_top"] == 1
+    execute(["perplexity", "-f", str(text), "-c", "32", "--contexts", "2", "--kl", "b"])
+    told = capfd.readouterr().out
+    assert "quantiles   0.5 " in told and max(map(len, told.splitlines())) <= 80
     execute(["imatrix", "-f", str(text), "-c", "32", "--contexts", "2", "-o", "i.gguf"])
     assert "42 matrices, 2 contexts of 32 tokens" in capfd.readouterr().out
     execute(["compare-quants", "tales", "-f", str(text), "-c", "32", "--contexts", "4", "--types", "Q6_K,Q2_K",

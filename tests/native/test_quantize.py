@@ -138,9 +138,16 @@ def test_the_command(tmp_path: Path, tales: Path, capfd: pytest.CaptureFixture[s
         assert next(t.type for t in file.tensors if t.name == "blk.3.attn_v.weight") == GGMLType.Q8_0
 
 
+def test_a_checkpoints_folder_is_sent_to_convert(tmp_path: Path) -> None:
+    with pytest.raises(errors.UsageError, match="is a folder") as e:
+        execute(["quantize", str(tmp_path), "out.gguf", "Q4_0"])
+    assert f"pocketllama convert {tmp_path} -o out.gguf --type Q4_0" in str(e.value.remedy)
+
+
 def test_fallbacks_are_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     execute(["quantize", str(CASES["llama"].write(tmp_path / "in.gguf")), str(tmp_path / "out.gguf"), "Q4_K_M"])
-    assert "Q5_0 for Q4_K, because its blocks do not divide rows of" in capfd.readouterr().out
+    assert "Q5_0 for Q4_K, whose blocks do not divide rows of" in (told := capfd.readouterr().out)
+    assert max(map(len, told.splitlines()[1:])) <= 80  # the first begins with a path
 
 
 def test_terminated_it_leaves_nothing(tmp_path: Path, tales: Path, library: Library) -> None:

@@ -7,11 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .. import output
 from ..argv import Option
-from ..errors import UsageError
+from ..errors import StorageError, UsageError
 
 MODEL = Option("model", ("-m", "--model"), str, "a name, hf:owner/repo[:quant], a URL or a path (tales)", "MODEL")
 CTX = Option("ctx", ("-c", "--ctx"), int, "the context length in tokens (the model's own, up to 4096)", "N")
@@ -82,6 +83,21 @@ def load(model: str, **options: Any) -> Any:
 
 def print_json(value: Any) -> None:
     output.write(json.dumps(value, ensure_ascii=False, indent=None) + "\n")
+
+
+def check_output(path: Path) -> None:
+    """What can be wrong with a text to be written, said before minutes of work."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", remedy="Name the file too.")
+    if not path.parent.is_dir():
+        raise StorageError(f"There is no folder {path.parent} to write to.", remedy="Make it, or choose another.")
+
+
+def write_output(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as e:
+        raise StorageError(f"{path} could not be written: {e.strerror or e}.") from e
 
 
 @contextmanager

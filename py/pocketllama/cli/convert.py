@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from .common import terminated_as_interrupted
 
 if TYPE_CHECKING:
     from ..convert import Plan
+    from ..quantize import Mix
+
+# What is written in one go; all others are mixtures that `quantize` knows.
+_DIRECT = ("f32", "f16", "bf16", "q8_0")
 
 
 def convert(
@@ -25,12 +30,12 @@ def convert(
     dry_run: bool = False,
 ) -> None:
     """Make a GGUF of a checkpoint."""
-    from ..convert import TYPES, plan
     from ..convert import convert as make
+    from ..convert import plan
     from ..models import progress
 
     type = type.lower() if type else None
-    if type is not None and type not in TYPES:
+    if type is not None and type not in _DIRECT:
         _quantized(source, out, type, lora, dry_run)
         return
     if dry_run:
@@ -57,18 +62,27 @@ def _quantized(source: str, out: str | None, type: str, lora: Sequence[str], dry
     from ..convert import plan
     from ..models import progress
     from ..quantize import find_mix, quantize
+    from ..quantize.report import fallbacks
 
-    mix = find_mix(type).name
+    mix = find_mix(type)
     planned = plan(source, out, lora=lora)
+    if planned.packed_type == mix.name:
+        convert(source, out, lora=lora, dry_run=dry_run)
+        return
     planned = plan(source, out, type=planned.stored_type, lora=lora)
     named = out is not None and not Path(out).is_dir()
     path = (
         planned.path
         if named
-        else planned.path.with_name(planned.path.name.removesuffix(f"-{planned.stored_type}.gguf") + f"-{type}.gguf")
+        else planned.path.with_name(
+            planned.path.name.removesuffix(f"-{planned.stored_type}.gguf") + f"-{mix.name.lower()}.gguf"
+        )
     )
     if dry_run:
-        output.write(_described(planned).replace(str(planned.path), f"{path}, by way of {planned.stored_type}", 1))
+        final = _after(planned, mix, path)
+        output.write(_described(final, by_way_of=planned))
+        for sentence in final.notes:
+            _note(sentence)
         return
     between = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.partial.gguf")
     try:
@@ -81,30 +95,56 @@ def _quantized(source: str, out: str | None, type: str, lora: Sequence[str], dry
                 note=_note,
                 progress=lambda name, done, total: show(progress.ProgressEvent(source, done, total)),
             )
-            quantize(
+            made = quantize(
                 between,
                 path,
-                mix,
-                progress=lambda name, done, total: show(progress.ProgressEvent(mix, done, total)),
+                mix.name,
+                progress=lambda name, done, total: show(progress.ProgressEvent(mix.name, done, total)),
             )
     finally:
         between.unlink(missing_ok=True)
+    for sentence in fallbacks(made.choices):
+        _note(sentence)
     output.write(f"{path}\n")
+
+
+def _after(planned: Plan, mix: Mix, path: Path) -> Plan:
+    """What `planned` becomes when it is quantized into the file at `path`."""
+    from ..gguf import DEFAULT_ALIGNMENT, TensorInfo
+    from ..quantize import choices_for, estimate
+    from ..quantize.report import fallbacks
+
+    tensors = [TensorInfo(t.name, t.shape, t.type, 0, t.nbytes) for t in planned.tensors]
+    choices = choices_for(planned.metadata, tensors, mix)
+    types: dict[str, tuple[int, int]] = {}
+    nbytes = planned.nbytes
+    for choice in choices:
+        size = choice.type.nbytes(choice.tensor.n_elements)
+        n, before = types.get(choice.type.name, (0, 0))
+        types[choice.type.name] = n + 1, before + size
+        nbytes += size + -size % DEFAULT_ALIGNMENT - choice.tensor.nbytes - -choice.tensor.nbytes % DEFAULT_ALIGNMENT
+    seconds = (planned.seconds or 0.0) + estimate(choices)
+    notes = [*planned.notes, *fallbacks(choices)]
+    return replace(planned, path=path, types=types, nbytes=nbytes, seconds=seconds, notes=notes)
 
 
 def _note(sentence: str) -> None:
     sys.stderr.write(f"note: {sentence}\n")
 
 
-def _described(plan: Plan) -> str:
-    """What would be written: sizes by type, the whole, about how long."""
+def _described(plan: Plan, by_way_of: Plan | None = None) -> str:
+    """What would be written: sizes by type, the whole, about how long; and the file on the way to it."""
     rows = [(name, f"{n} tensors", human_size(size)) for name, (n, size) in sorted(plan.types.items())]
     rows.append(("in all", f"{sum(n for n, _ in plan.types.values())} tensors", human_size(plan.nbytes)))
     table = "".join(f"  {name:8} {tensors:>14} {size:>9}\n" for name, tensors, size in rows)
     seconds = plan.seconds or 0.0
     time = "a second" if seconds < 1.5 else f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     head = f"{plan.path}: {plan.architecture}, {_count(plan.parameters)} parameters\n"
-    return f"{head}{table}  about {time} if the disk keeps up; nothing is written yet\n"
+    way = ""
+    if by_way_of is not None:
+        kind, size = by_way_of.stored_type.upper(), human_size(by_way_of.nbytes)
+        way = f"  by way of a file of {kind} beside it, {size}, which is removed again\n"
+    return f"{head}{table}{way}  about {time} if the disk keeps up; nothing is written yet\n"
 
 
 def _count(n: int) -> str:
@@ -131,7 +171,7 @@ VERBS: dict[str, Verb] = {
         options=(
             Option("out", ("-o", "--out"), str, "the file to write, or a folder for it (./NAME-TYPE.gguf)", "FILE"),
             Option(
-                "type", ("--type",), str, "q8_0, f32, f16, bf16, q4_0, or any of pocketllama quantize (q8_0)", "TYPE"
+                "type", ("--type",), str, "f32, f16, bf16, q8_0, or any type of pocketllama quantize (q8_0)", "TYPE"
             ),
             Option("lora", ("--lora",), list, "add this adapter of PEFT's; may be given several times", "DIR"),
             Option("dry_run", ("--dry-run",), bool, "only check, and say what would be written and how long it takes"),

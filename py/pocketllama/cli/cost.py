@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import output
 from ..argv import Option, Verb
-from .common import JSON, MODEL, THREADS, print_json, terminated_as_interrupted
+from .common import JSON, MODEL, THREADS, check_output, print_json, terminated_as_interrupted, write_output
 
 _TEXT = Option("text", ("-f", "--file"), str, "the text, UTF-8", "TEXT")
 _CTX = Option("ctx", ("-c", "--ctx"), int, "tokens that are read together (512)", "N")
@@ -79,12 +79,15 @@ def imatrix(
     from .. import models
     from ..bench import report
     from ..cost.imatrix import imatrix as make
+    from ..cost.perplexity import beyond
+    from ..engine.files import trained_context
 
     words = _text(text, "imatrix")
     _pulled(model)
+    found = models.find(model)
     with report.bar() as show, terminated_as_interrupted():
         made = make(
-            models.find(model).files,
+            found.files,
             words,
             Path(out),
             n_ctx=ctx,
@@ -94,6 +97,8 @@ def imatrix(
             progress=show,
         )
     output.write(f"{out}: {len(made.sums)} matrices, {made.chunks} contexts of {made.chunk_size} tokens\n")
+    if ctx > (trained := trained_context(found.files[0])) > 0:
+        output.write(f"  {beyond(trained)}\n")
 
 
 def compare_quants(
@@ -121,6 +126,8 @@ def compare_quants(
     words = _text(text, "compare-quants")
     if plot:
         bench_plot.check(Path(plot))
+    if markdown:
+        check_output(Path(markdown))
     with report.bar() as show, terminated_as_interrupted():
         figures = cost.compare(
             source,
@@ -137,7 +144,7 @@ def compare_quants(
             progress=show,
         )
     if markdown:
-        Path(markdown).write_text(cost.markdown(figures), encoding="utf-8")
+        write_output(Path(markdown), cost.markdown(figures))
     if plot:
         picture.draw(figures, Path(plot))
     if as_json:

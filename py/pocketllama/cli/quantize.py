@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .. import output
 from ..argv import Option, Verb
+from ..errors import UsageError
 from .common import JSON, THREADS, print_json, terminated_as_interrupted
 
 
@@ -26,6 +29,11 @@ def quantize(
     from ..quantize import quantize as make
     from ..quantize.report import render
 
+    if Path(source).is_dir():
+        raise UsageError(
+            f"{source} is a folder, and quantize starts from a GGUF file.",
+            remedy=f"Of a checkpoint, this does both: pocketllama convert {source} -o {out} --type {type}",
+        )
     rules = [parse_rule(text) for text in tensor_type or []]
     with progress.bar() as show, terminated_as_interrupted():
         result = make(

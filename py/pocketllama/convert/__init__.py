@@ -8,11 +8,13 @@ keys), `tokenizer` and its neighbours, `meta`, `hf` and `ggml` (a layout each), 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import EngineError, StorageError
+from ..gguf import TensorSpec
 
 _SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 # What a checkpoint can be converted to.
@@ -34,6 +36,9 @@ class Plan:
     types: dict[str, tuple[int, int]]
     nbytes: int  # of the whole file
     stored_type: str  # the smallest of f16, bf16 and f32 that holds the checkpoint's numbers
+    packed_type: str | None = None  # the name of the blocks that the matrices are in already, and stay in
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Sequence[TensorSpec] = ()
     notes: list[str] = field(default_factory=list)
     seconds: float | None = None  # it took, or would take by a measurement of its largest tensor
 

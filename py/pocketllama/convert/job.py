@@ -84,7 +84,17 @@ def _plan(checkpoint: Checkpoint, path: Path, specs: list[TensorSpec], nbytes: i
         types[spec.type.name] = n + 1, size + spec.nbytes
         parameters += int(np.prod(spec.shape, dtype=object))
     return Plan(
-        path, checkpoint.architecture, parameters, types, nbytes, checkpoint.stored_type, list(checkpoint.notes)
+        path,
+        checkpoint.architecture,
+        parameters,
+        types,
+        nbytes,
+        checkpoint.stored_type,
+        checkpoint.packed_type,
+        {key: value for key, (_, value) in checkpoint.metadata.items()}
+        | {"general.architecture": checkpoint.architecture},
+        specs,
+        list(checkpoint.notes),
     )
 
 

@@ -15,11 +15,11 @@ from .._version import __version__
 from ..bench.measure import measure
 from ..bench.plan import plan
 from ..engine import cpu
-from ..errors import UsageError
+from ..errors import StorageError, UsageError
 from ..quantize import find_mix, quantize
 from ..units import human_size
 from .imatrix import imatrix
-from .perplexity import perplexity
+from .perplexity import beyond, perplexity
 
 Progress = Callable[[str, int, int], None]
 DEFAULT_TYPES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "IQ4_XS", "Q3_K_M", "Q2_K")
@@ -52,7 +52,12 @@ def compare(
         raise UsageError("There is no type to compare.", remedy="Such as --types Q8_0,Q4_K_M")
     steps, total = count(), _STEPS * (len(mixes) + 1) + (calibration is not None)
     threads = cpu.default_threads() if threads is None else threads
-    place = Path(tempfile.mkdtemp(prefix="pocketllama-compare-", dir=folder))
+    if folder is not None and not folder.is_dir():
+        raise StorageError(f"There is no folder {folder} for temporary files.", remedy="Make it, or choose another.")
+    try:
+        place = Path(tempfile.mkdtemp(prefix="pocketllama-compare-", dir=folder))
+    except OSError as e:
+        raise StorageError(f"No temporary folder can be made: {e}.", remedy="Choose a place with --temp.") from e
     try:
         progress("base", next(steps), total)
         files = _base(source, place)
@@ -191,12 +196,14 @@ def render(figures: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    legend = []
+    legend, about = [], _about(figures)
     if "KL" in rows[0]:
         legend.append("KL: divergence from the first; top 1: how often both guess the same token")
     if "prefill" in rows[0]:
         legend.append("prefill, decode: tokens a second")
-    return "\n".join([*(line.rstrip() for line in lines), "", *legend, _about(figures)]) + "\n"
+    if (base := figures["base"])["context"] > base["trained_context"] > 0:
+        about += f"\n{beyond(base['trained_context'])}"
+    return "\n".join([*(line.rstrip() for line in lines), "", *legend, about]) + "\n"
 
 
 def markdown(figures: dict[str, Any]) -> str:

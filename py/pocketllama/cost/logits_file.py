@@ -27,6 +27,21 @@ _SAME = {
 }
 
 
+def _check_replaceable(path: Path) -> None:
+    """Only logits may be replaced by logits: a mistyped name must not cost a model."""
+    if not path.exists():
+        return
+    try:
+        with LogitsReader(path):
+            pass
+    except ModelInvalid as e:
+        raise UsageError(
+            f"{path} is there and holds no logits; it is not overwritten.", remedy="Choose another name."
+        ) from e
+    except ModelNotFound as e:
+        raise UsageError(f"{path} is a folder.", remedy="Name the file too.") from e
+
+
 class LogitsWriter:
     """Writes the file; it appears when it is whole."""
 
@@ -34,6 +49,7 @@ class LogitsWriter:
         self.path = path
         if not path.parent.is_dir():
             raise StorageError(f"There is no folder {path.parent} to write to.", remedy="Make it, or choose another.")
+        _check_replaceable(path)
         gguf.check_space(path, nbytes)
         self._temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}-{os.urandom(4).hex()}.partial")
         self._head = json.dumps({"format": _FORMAT, **facts}).encode() + b"\n"

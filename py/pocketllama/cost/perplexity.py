@@ -52,7 +52,7 @@ def perplexity(
     those of means: standard deviations of single tokens by the root of their number, as if tokens were independent.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"At least one window must be read, not {limit}.")
+        raise UsageError(f"At least one context must be read, not {limit}.")
     if save_base is not None and base is not None:
         raise UsageError("A model's logits are either kept or compared with others, not both at once.")
     with ExitStack() as stack:
@@ -87,6 +87,7 @@ def perplexity(
     return {
         "tokens": len(tokens),
         "context": n_ctx,
+        "trained_context": scored.trained_context,
         "stride": stride,
         "windows": len(windows),
         "scored": len(found),
@@ -132,6 +133,11 @@ def _divergence(found: Sequence[Loss]) -> dict[str, Any]:
     }
 
 
+def beyond(trained: int) -> str:
+    """What there is to say of contexts longer than the model was trained with."""
+    return f"That is more than the {trained} tokens that the model was trained with: it does worse there."
+
+
 def render(figures: dict[str, Any]) -> str:
     """The lines that `pocketllama perplexity` prints."""
     how = f"stride {figures['stride']}" if figures["stride"] else "the second half of each"
@@ -139,12 +145,15 @@ def render(figures: dict[str, Any]) -> str:
         f"perplexity  {figures['perplexity']:.4f} ± {figures['standard_error']:.4f}",
         f"            {figures['scored']} tokens scored, {figures['windows']} contexts of {figures['context']}, {how}",
     ]
+    if figures["context"] > figures["trained_context"] > 0:
+        lines.append(f"            {beyond(figures['trained_context'])}")
     if d := figures.get("divergence"):
         quantiles = ", ".join(f"{'max' if q == '1' else q} {value:.4f}" for q, value in d["quantiles"].items())
         lines += [
             f"base        {d['base_perplexity']:.4f}; ratio {d['perplexity_ratio']:.5f} "
             f"± {d['perplexity_ratio_standard_error']:.5f}",
-            f"divergence  {d['mean']:.6f} ± {d['standard_error']:.6f} (KL, natural); quantiles {quantiles}",
+            f"divergence  {d['mean']:.6f} ± {d['standard_error']:.6f} (Kullback-Leibler, natural)",
+            f"quantiles   {quantiles}",
             f"same top    {100 * d['same_top']:.2f} ± {100 * d['same_top_standard_error']:.2f} %",
         ]
     return "\n".join(lines) + "\n"

@@ -56,6 +56,14 @@ class ModelFile:
             )
 
 
+def trained_context(path: Path) -> int:
+    """How many tokens the model in a GGUF file was trained with; 0 where it does not say."""
+    with gguf.read(path) as file:
+        key = f"{file.metadata.get('general.architecture')}.context_length"
+        value = file.metadata.get(key, 0)
+        return value if isinstance(value, int) and value > 0 else 0
+
+
 def inspect(path: Path, library: Library, model_type: str | None = None) -> ModelFile:
     """Check that `library` can run the file at `path`; ModelNotFound or ModelInvalid says why it cannot."""
     try:

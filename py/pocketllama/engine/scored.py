@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UsageError
 from . import cpu, native, own
+from .files import trained_context
 
 
 class _Loss(Structure):
@@ -59,6 +60,7 @@ class ScoredModel:
             function.argtypes, function.restype = arguments, _RESULTS.get(name, c_int64)
         self._own = own.Own(lib, path, n_ctx, kv_type=kv_type)
         self.n_vocab = self._own.vocab_size
+        self.trained_context = trained_context(path)  # tokens; 0 where the file does not say
         # What texts of this model begin with; None where they begin with nothing.
         self.bos = self._own.vocab.bos if self._own.vocab.add_bos else None
 

@@ -8,8 +8,21 @@
 The numbers are worked on by our own library alone (native/src/quant); no NumPy is needed.
 """
 
-from .job import Progress, Result, quantize
-from .mixes import MIXES, find_mix
+from .job import Progress, Result, estimate, quantize
+from .mixes import MIXES, Mix, find_mix
 from .plan import Choice, Rule, parse_rule
+from .plan import plan as choices_for
 
-__all__ = ["MIXES", "Choice", "Progress", "Result", "Rule", "find_mix", "parse_rule", "quantize"]
+__all__ = [
+    "MIXES",
+    "Choice",
+    "Mix",
+    "Progress",
+    "Result",
+    "Rule",
+    "choices_for",
+    "estimate",
+    "find_mix",
+    "parse_rule",
+    "quantize",
+]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from .. import gguf
@@ -23,6 +25,7 @@ from .plan import Choice, Rule, is_matrix, plan
 Progress = Callable[[str, int, int], None]
 
 _PIECE = 16 << 20  # bytes of the source worked on at a time
+_SAMPLE = (256, 512)  # rows and columns that an estimate is made from; every type's blocks divide them
 _QUANTIZATION_VERSION = 2  # of the block layouts, fixed since May 2023
 # What holds for the parts of a split file, and not for the one file that is written.
 _OF_PARTS = ("split.no", "split.count", "split.tensors.count")
@@ -123,6 +126,25 @@ def quantize(
                     writer.write(work.pieces(part, choice))
         size = sum(part.file_size for part in parts)
     return Result(out, mix, size, writer.nbytes, choices, unknown, time.monotonic() - begin)
+
+
+def estimate(choices: Iterable[Choice], threads: int | None = None) -> float:
+    """About how many seconds the numbers of these tensors take, from a small sample of each type; the disk not counted.
+
+    EngineError (our own library is needed)."""
+    work: dict[GGMLType, int] = {}
+    for choice in choices:
+        if _changes(choice):
+            work[choice.type] = work.get(choice.type, 0) + choice.tensor.n_elements
+    requantize = Requantizer(cpu.default_threads() if threads is None else threads)
+    random = Random(1)
+    sample = array("f", (random.gauss(0.0, 1.0) for _ in range(_SAMPLE[0] * _SAMPLE[1]))).tobytes()
+    seconds = 0.0
+    for kind, n in work.items():
+        begin = time.monotonic()
+        requantize(sample, GGMLType.F32, kind, _SAMPLE[1])
+        seconds += (time.monotonic() - begin) * n / (_SAMPLE[0] * _SAMPLE[1])
+    return seconds
 
 
 def _quoted(names: Iterable[str]) -> str:

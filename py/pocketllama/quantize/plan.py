@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from .. import gguf
 from ..errors import UsageError
 from ..gguf import GGMLType, TensorInfo
 from .mixes import MIXES, Facts, Mix, makes_values, tensor_type
@@ -64,7 +64,7 @@ def parse_rule(text: str) -> Rule:
         raise UsageError(f"{pattern!r:.80} is no regular expression: {e}.") from e
 
 
-def facts_of(metadata: gguf.Metadata, tensors: Sequence[TensorInfo], important: bool) -> Facts:
+def facts_of(metadata: Mapping[str, Any], tensors: Sequence[TensorInfo], important: bool) -> Facts:
     """What the mixes ask of a model. A key that is missing or of a strange type counts as not there."""
     architecture = metadata.get("general.architecture")
     names = [t.name for t in tensors]
@@ -95,7 +95,7 @@ def is_matrix(tensor: TensorInfo) -> bool:
 
 
 def plan(
-    metadata: gguf.Metadata,
+    metadata: Mapping[str, Any],
     tensors: Sequence[TensorInfo],
     mix: Mix,
     *,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 
 from ..units import human_size
 from .job import Result
+from .plan import Choice
 
 _SHOWN = 6  # of a list of names
 
@@ -22,16 +24,29 @@ def render(result: Result, dry_run: bool) -> str:
     ]
     if not dry_run:
         lines[0] += f", in {result.seconds:.1f} s"
-    fallbacks: dict[tuple[str, str, int], list[str]] = {}
-    for choice in result.choices:
+    lines += [f"  {sentence}" for sentence in fallbacks(result.choices)]
+    if result.without_importance:
+        lines.append(
+            f"  quantized without importance, of which the matrix has none: {_some(result.without_importance)}"
+        )
+    return "\n".join([lines[0], *map(_filled, lines[1:])]) + "\n"
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line, 80, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def fallbacks(choices: Iterable[Choice]) -> list[str]:
+    """What got another type than it should have, and why: a sentence for each pair of types."""
+    found: dict[tuple[str, str, int], list[str]] = {}
+    for choice in choices:
         if choice.fell_back:
             key = (choice.wanted.name, choice.type.name, choice.tensor.shape[0])
-            fallbacks.setdefault(key, []).append(choice.tensor.name)
-    for (wanted, got, columns), names in fallbacks.items():
-        lines.append(f"  {got} for {wanted}, because its blocks do not divide rows of {columns}: {_some(names)}")
-    if result.without_importance:
-        lines.append(f"  the importance matrix knows nothing of {_some(result.without_importance)}")
-    return "\n".join(lines) + "\n"
+            found.setdefault(key, []).append(choice.tensor.name)
+    return [
+        f"{got} for {wanted}, whose blocks do not divide rows of {columns}: {_some(names)}"
+        for (wanted, got, columns), names in found.items()
+    ]
 
 
 def _some(names: Sequence[str]) -> str:

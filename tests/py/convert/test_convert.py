@@ -337,7 +337,7 @@ def test_folders_of_another_kind(tmp_path: Path) -> None:
 
 def test_a_folder_to_write_to_that_is_not_there(tmp_path: Path) -> None:
     source = folder(tmp_path / "tiny")
-    with pytest.raises(StorageError, match="There is no folder .*new"):
+    with pytest.raises(StorageError, match=r"There is no folder .*new"):
         convert(source, f"{tmp_path / 'new'}{os.sep}")
     (tmp_path / "new" / "tiny-f16.gguf").mkdir(parents=True)
     with pytest.raises(UsageError, match="is a folder"):

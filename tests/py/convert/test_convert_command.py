@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pocketllama.cli import convert as command
 from pocketllama.convert import convert
 from pocketllama.errors import UsageError
 from pocketllama.quantize import quantize
+from pocketllama.units import human_size
 
 CONFIG = CASES["llama"].config | {"model_type": "llama"}
 ENV = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -155,6 +157,32 @@ def test_further_types(
     assert (tmp_path / "second.gguf").read_bytes() == (tmp_path / "tiny-q5_k_m.gguf").read_bytes()
     with gguf.read(tmp_path / "first.gguf") as f:
         assert {t.type.name for t in f.tensors if len(t.shape) > 1} == {stored}
+
+
+def test_a_dry_run_of_further_types_says_what_the_end_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Sizes and types are the quantized file's; q4_0 is the mixture that is known by the name, as in quantize."""
+    library = os.environ.get("TEST_LIBRARY") or request.getfixturevalue("engine")
+    monkeypatch.setenv("POCKETLLAMA_LIB", str(library))
+    monkeypatch.chdir(tmp_path)
+    source = meta_folder(tmp_path / "tiny", tensors(dim=256, ffn=96, kv=128), PARAMS | {"dim": 256, "hidden_dim": 96})
+    for kind in ("Q4_K", "q4_0"):
+        command.convert(str(source), type=kind, dry_run=True)
+        planned = capfd.readouterr()
+        path = tmp_path / f"tiny-{'q4_k_m' if kind == 'Q4_K' else kind}.gguf"
+        assert planned.out.startswith(f"{path.name}: llama, ") and "by way of a file of F16" in planned.out
+        assert not path.exists()
+        command.convert(str(source), type=kind)
+        made = capfd.readouterr()
+        rows = [line.split() for line in planned.out.splitlines()]
+        with gguf.read(path) as f:
+            found = Counter(t.type.name for t in f.tensors)
+        assert {row[0]: int(row[1]) for row in rows if row[2:3] == ["tensors"]} == found
+        assert human_size(path.stat().st_size) in planned.out and found["Q6_K"]
+        fell_back = "note: Q5_0 for Q4_K, whose blocks do not divide rows of 96: blk.0.ffn_down.weight"
+        for told in (planned.err, made.err):
+            assert (fell_back in told) is (kind == "Q4_K")
 
 
 def test_a_type_that_is_none(tmp_path: Path) -> None:

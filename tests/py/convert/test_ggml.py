@@ -12,6 +12,7 @@ from llamas import tensors
 from machine import has_avx2
 
 from pocketllama import gguf
+from pocketllama.cli import convert as command
 from pocketllama.convert import convert, plan
 from pocketllama.errors import ModelInvalid, UsageError
 from pocketllama.gguf import GGMLType
@@ -200,7 +201,7 @@ def test_a_folder_with_one_of_them(tmp_path: Path) -> None:
     assert convert(source, tmp_path).name == "ggml-alpaca-7b-q4-q4_0.gguf"
     for i in range(6):
         write(source / f"z{i}.bin", "ggml", 0, quantized(Q4_0, 0))
-    with pytest.raises(UsageError, match="several GGML files .* z3.bin and 2 more"):
+    with pytest.raises(UsageError, match=r"several GGML files .*z3\.bin and 2 more"):
         convert(source, tmp_path)
 
 
@@ -209,6 +210,18 @@ def test_a_name_that_says_the_type_already(tmp_path: Path) -> None:
     write(source, "ggjt", 3, quantized(Q4_0, 3))
     assert plan(source).path == Path("ggml-model-q4_0.gguf")
     assert plan(source, type="q4_0").path == Path("ggml-model-q4_0.gguf")
+
+
+def test_the_command_keeps_blocks_that_are_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "m.bin", "ggjt", 3, quantized(Q4_0, 3))
+    for kind in ("q4_0", "Q4_0"):
+        command.convert("m.bin", type=kind)
+        assert capfd.readouterr().out == "m-q4_0.gguf\n"
+    with pytest.raises(UsageError, match="in blocks of Q4_0 already"):
+        command.convert("m.bin", type="q4_k_m")
 
 
 def test_one_that_is_cut_in_its_vocabulary(tmp_path: Path) -> None:
