@@ -119,7 +119,7 @@ struct Avx512 {
     else _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), a);
   }
 
-  static constexpr bool kApart = false, kByRows = false;  // neither was measured here
+  static constexpr bool kApart = false, kByRows = false, kAsks = false;  // none was measured here
 
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 6;  // 24 sums, 6 activations, 1 weight

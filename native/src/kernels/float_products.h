@@ -47,6 +47,24 @@ void multiply_float_rows(const Weight* w, int64_t stride, int64_t rows, const fl
   for (; r < rows; ++r) multiply_float_tile<V, Weight, 1, kTokens>(w + r * stride, stride, x, cols, out + r, out_stride);
 }
 
+// Rows that lie apart, row r and every `apart`-th behind it: each is a long stream, as processors like to prefetch.
+template <class V, class Weight, int kRows, int kTile>
+void multiply_float_streams(const Product& m, const Weight* w, int64_t stride, int64_t apart) {
+  for (int64_t r = 0; r < apart; ++r) {
+    for (int64_t t = 0; t < m.n; t += kTile) {
+      const int64_t width = m.n - t < kTile ? m.n - t : kTile;
+      unroll<1, kTile + 1>([&](auto tokens) PL_LAMBDA {
+        if (width != tokens.value) return;
+        float sums[tokens.value][kRows];
+        multiply_float_tile<V, Weight, kRows, tokens.value>(w + r * stride, apart * stride, m.x + t * m.cols, m.cols, sums[0], kRows);
+        for (int j = 0; j < tokens.value; ++j) {
+          for (int i = 0; i < kRows; ++i) m.out[(t + j) * m.out_stride + r + i * apart] = sums[j][i];
+        }
+      });
+    }
+  }
+}
+
 template <class V, class Weight>
 void multiply_floats(const Product& m) {
   const auto* const w = reinterpret_cast<const Weight*>(m.w);
@@ -54,20 +72,20 @@ void multiply_floats(const Product& m) {
   if (m.n == 1) {
     constexpr int kRows = V::kFloatRowsAlone;
     const int64_t apart = V::kApart ? m.rows / kRows : 0, whole = apart * kRows;
-    for (int64_t r = 0; r < apart; ++r) {  // rows apart, each a stream of its own
-      float sums[kRows];
-      multiply_float_tile<V, Weight, kRows, 1>(w + r * stride, apart * stride, m.x, m.cols, sums, kRows);
-      for (int i = 0; i < kRows; ++i) m.out[r + i * apart] = sums[i];
-    }
+    multiply_float_streams<V, Weight, kRows, 1>(m, w, stride, apart);
     multiply_float_rows<V, Weight, kRows, 1>(w + whole * stride, stride, m.rows - whole, m.x, m.cols, m.out + whole, m.out_stride);
     return;
   }
   constexpr int kTile = V::kFloatTile, kRows = V::kFloatRows;
+  // Few tokens wait for memory: streams, as long as the second cache holds all of their activations.
+  const bool few = V::kApart && 4 * m.n * m.cols <= 3 * V::kFloatBytes;
+  const int64_t apart = few ? m.rows / kRows : 0, whole = apart * kRows;
+  multiply_float_streams<V, Weight, kRows, kTile>(m, w, stride, apart);
   int64_t together = V::kFloatBytes / (4 * m.cols) / kTile * kTile;
   if (together < kTile) together = kTile;
   for (int64_t first = 0; first < m.n; first += together) {
     const int64_t end = first + together < m.n ? first + together : m.n;
-    for (int64_t r = 0; r < m.rows; r += kRows) {
+    for (int64_t r = whole; r < m.rows; r += kRows) {
       const int64_t rows = m.rows - r < kRows ? m.rows - r : kRows;
       for (int64_t t = first; t < end; t += kTile) {
         const float* const x = m.x + t * m.cols;

@@ -19,6 +19,8 @@ namespace pl {
 namespace {
 
 constexpr int kChunkGroups = 32;  // of 32 weights: with 16 rows 16 KiB, half of a small first cache
+// Up to so many tokens, what is unpacked next is asked for meanwhile; with more, it is little beside the products.
+constexpr int kAsking = 64;
 
 // What of a format the sums need to know: formats that are alike in this share their code.
 template <bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
@@ -181,13 +183,32 @@ struct Panel {
   int zero;
 };
 
+// What will be unpacked next: a part of each of a panel's rows. Between the products of a tile it is asked for piece by
+// piece, so that memory works while a few tokens are multiplied.
+template <class V>
+struct Coming {
+  const uint8_t* rows = nullptr;
+  int64_t stride = 0, piece = 0;  // bytes
+
+  Coming() = default;
+  Coming(const uint8_t* rows, int64_t stride, int64_t bytes_of_row) : rows(rows), stride(stride) {
+    constexpr int64_t kPieces = kChunkGroups / V::kRows;  // of a row: one piece of one row for each group
+    piece = (bytes_of_row + kPieces * 64 - 1) / (kPieces * 64) * 64;
+  }
+  PL_INLINE void ask(int64_t group) const {
+    const uint8_t* const p = rows + group % V::kRows * stride + group / V::kRows * piece;
+    for (int64_t i = 0; i < piece; i += 64) __builtin_prefetch(p + i, 0, 1);
+  }
+};
+
 // One panel with one tile: out(t, ·) (+)= panel · a(t).
-template <class V, class A, int kTokens>
+template <class V, class A, int kTokens, bool kAsk>
 void multiply_tile(const Panel<V, A>& panel, int64_t groups, const ActBlock* a, bool first, float* out,
-                   int64_t out_stride, int64_t n_rows) {
+                   int64_t out_stride, int64_t n_rows, const Coming<V>& coming) {
   typename V::F acc[kTokens];
   PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = first ? V::floats(0.0f) : V::load_some(out + t * out_stride, n_rows);
   for (int64_t g = 0; g < groups; ++g, a += kTokens) {
+    if constexpr (kAsk) coming.ask(g);
     accumulate<V, A, kTokens>([&](int j) PL_LAMBDA { return panel.q[g][j]; }, panel.scale[g],
                               panel.min[A::kMins ? g : 0], panel.zero, a, acc);
   }
@@ -217,10 +238,15 @@ void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, i
 template <class V, class A>
 void multiply_many(const Product& m, int zero,
                    void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
-  using Tile = void (*)(const Panel<V, A>&, int64_t, const ActBlock*, bool, float*, int64_t, int64_t);
-  Tile tiles[V::kTile + 1];
-  unroll<1, V::kTile + 1>([&](auto t) { tiles[t.value] = multiply_tile<V, A, t.value>; });
+  using Tile = void (*)(const Panel<V, A>&, int64_t, const ActBlock*, bool, float*, int64_t, int64_t, const Coming<V>&);
+  Tile tiles[V::kTile + 1], first_tiles[V::kTile + 1];
+  const bool asks = V::kAsks && m.n <= kAsking;
+  unroll<1, V::kTile + 1>([&](auto t) {
+    tiles[t.value] = multiply_tile<V, A, t.value, false>;
+    first_tiles[t.value] = asks ? multiply_tile<V, A, t.value, V::kAsks> : tiles[t.value];
+  });
   const int64_t groups = m.cols / 32;
+  const auto bytes = [&](int64_t some_groups) { return some_groups * m.row_bytes / groups; };
   Panel<V, A> panel;
   panel.zero = zero;
   for (int64_t r = 0; r < m.rows; r += V::kRows) {
@@ -229,9 +255,14 @@ void multiply_many(const Product& m, int zero,
     for (int64_t g = 0; g < groups; g += kChunkGroups) {
       const int64_t here = groups - g < kChunkGroups ? groups - g : kChunkGroups;
       unpack(m, rows, n_rows, g, here, panel);
+      const int64_t left = groups - g - here, next = (left > 0 ? left : groups) < kChunkGroups ? (left > 0 ? left : groups) : kChunkGroups;
+      Coming<V> coming;
+      if (left > 0) coming = {rows + bytes(g + here), m.row_bytes, bytes(next)};
+      else if (r + V::kRows < m.rows) coming = {rows + V::kRows * m.row_bytes, m.row_bytes, bytes(next)};
       for (int64_t t = 0; t < m.n; t += V::kTile) {
         const int64_t width = m.n - t < V::kTile ? m.n - t : V::kTile;
-        tiles[width](panel, here, m.act + t * groups + g * width, g == 0, m.out + t * m.out_stride + r, m.out_stride, n_rows);
+        const Tile multiply = t == 0 ? first_tiles[width] : tiles[width];
+        multiply(panel, here, m.act + t * groups + g * width, g == 0, m.out + t * m.out_stride + r, m.out_stride, n_rows, coming);
       }
     }
   }
