@@ -1,4 +1,4 @@
-"""Tools: telling a model of them, the grammar of its calls, and reading them out of what it writes.
+"""Tools: telling a model of them, and the grammar of its calls. `calls` reads them out of what it writes.
 
 Models write calls as they were trained to. Which way that is shows in their template; a template that knows no tools is
 given a description of them in the system message, in the most common way ("hermes").
@@ -11,25 +11,14 @@ given a description of them in the system message, in the most common way ("herm
 from __future__ import annotations
 
 import json
-import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 Tool = Mapping[str, Any]
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_ALPHABET = string.ascii_letters + string.digits
 _MISTRAL = "[TOOL_CALLS]"
 MOST_CALLS = 8  # in one answer, where a call is demanded: a small model might never stop calling
-
-
-@dataclass(frozen=True)
-class Call:
-    """A function that the model wants called; `arguments` is the text of a JSON object."""
-
-    name: str
-    arguments: str
 
 
 def style_of(source: str) -> str:
@@ -173,103 +162,3 @@ def _escaped(character: str) -> str:
 
 def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
-
-
-# ---- reading what was written ----------------------------------------------------------------------------------------
-
-
-class Reader:
-    """Separates calls from other text, as the text comes. A call that is cut off is text."""
-
-    def __init__(self, style: str) -> None:
-        self._style = style
-        self._whole = {"llama-3": '{"name": ', "mistral": '[{"name": '}.get(style)
-        self._held = ""
-        self._behind = False  # a call: the line break that follows belongs to it
-        self._passing = False  # the whole text is no call
-
-    def feed(self, text: str) -> list[str | Call]:
-        """What is certain now: pieces of text, and calls."""
-        self._held += text
-        out: list[str | Call] = []
-        if self._whole:
-            start = self._held.lstrip()
-            if self._passing or not (self._whole.startswith(start) or start.startswith(self._whole)):
-                self._passing = True
-                out.append(self._held)
-                self._held = ""
-            return [piece for piece in out if piece]
-        while True:
-            if self._behind and self._held:
-                self._held, self._behind = self._held.removeprefix("\n"), False
-            at = self._held.find(OPEN)
-            if at < 0:
-                # An end that might become the mark, or the line break before it, waits for more.
-                mark = f"\n{OPEN}"
-                keep = max((k for m in (mark, OPEN) for k in range(1, len(m)) if self._held.endswith(m[:k])), default=0)
-                out.append(self._held[: len(self._held) - keep])
-                self._held = self._held[len(self._held) - keep :]
-                break
-            end = self._held.find(CLOSE, at)
-            if end < 0:
-                begin = at - 1 if self._held[at - 1 : at] == "\n" else at
-                out.append(self._held[:begin])
-                self._held = self._held[begin:]
-                break
-            call = _call(self._held[at + len(OPEN) : end])
-            end += len(CLOSE)
-            out += [self._held[:at].removesuffix("\n"), call] if call else [self._held[:end]]
-            self._held, self._behind = self._held[end:], call is not None
-        return [piece for piece in out if piece]
-
-    def finish(self) -> list[str | Call]:
-        """What is left when the text has ended."""
-        held, self._held = self._held, ""
-        if not held or not self._whole or self._passing:
-            return [held] if held else []
-        text = held.strip()
-        if self._style == "llama-3":
-            call = _call(text)
-            return [call] if call else [held]
-        try:
-            calls = [_call_of(value) for value in json.loads(text)]
-        except (ValueError, TypeError):
-            return [held]
-        return [call for call in calls if call] if all(calls) else [held]
-
-
-def message_of(text: str, style: str | None) -> dict[str, Any]:
-    """What a model wrote as the next message of its conversation: {role, content}, and with a `style` in which it may
-    call tools, OpenAI's tool_calls, apart from the content."""
-    message: dict[str, Any] = {"role": "assistant", "content": text}
-    if style is None:
-        return message
-    reader = Reader(style)
-    pieces = [*reader.feed(text), *reader.finish()]
-    calls = [piece for piece in pieces if isinstance(piece, Call)]
-    if calls:
-        message["content"] = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
-        message["tool_calls"] = list(map(call_object, calls))
-    return message
-
-
-def call_object(call: Call) -> dict[str, Any]:
-    """A call as OpenAI has it. Its id has nine letters and digits: Mistral's templates take no other."""
-    import secrets  # hashes and OpenSSL come with it
-
-    made_up = "".join(secrets.choice(_ALPHABET) for _ in range(9))
-    return {"id": made_up, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-
-
-def _call(text: str) -> Call | None:
-    try:
-        return _call_of(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _call_of(value: Any) -> Call | None:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return None
-    arguments = value.get("arguments", value.get("parameters", {}))
-    return Call(value["name"], json.dumps(arguments, ensure_ascii=False))

@@ -160,7 +160,7 @@ class Generation:
     def message(self) -> dict[str, Any]:
         """The finished generation as the next message of its conversation: {role, content}, and tool_calls where the
         model calls tools that it was told of."""
-        from ..chat.tools import message_of
+        from ..chat.calls import message_of
 
         return message_of(self.result().text, self.call_style)
 

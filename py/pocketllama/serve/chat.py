@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..chat.tools import Call, Reader, call_object, message_of
+from ..chat.calls import Call, Reader, call_object, message_of
 from ..engine import LLM
 from ..engine.choices import Choices
 from ..engine.conversation import ChatPrompt, with_stops

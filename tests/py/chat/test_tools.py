@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pocketllama.chat import builtin
+from pocketllama.chat.calls import Call, Reader, message_of
 from pocketllama.chat.templates import Template
-from pocketllama.chat.tools import CLOSE, OPEN, Call, Reader, message_of, style_of, told
+from pocketllama.chat.tools import CLOSE, OPEN, style_of, told
 
 ADD = {
     "type": "function",
@@ -43,18 +44,41 @@ def test_calls_are_found_however_the_text_is_cut(size: int) -> None:
     one = Call("add", '{"a": 1}')
     assert read("hermes", f"Well. {HERMES}\n{HERMES} So.", size) == ["Well. ", one, one, " So."]
     assert read("hermes", "a < b and <tool and <tool_cal", size) == ["a < b and <tool and <tool_cal"]
-    cut = HERMES[:-14]
-    assert read("hermes", "x " + cut, size) == ["x " + cut]
     wrong = f"{OPEN}\nadd(1)\n{CLOSE} x"
     assert read("hermes", wrong, size) == [wrong]
     assert read("llama-3", '{"name": "add", "parameters": {"a": 1}}', size) == [one]
     assert read("llama-3", '{"a": "name"}', size) == ['{"a": "name"}']
-    assert read("llama-3", '{"name": "add", "par', size) == ['{"name": "add", "par']
     assert read("llama-3", "No.", size) == ["No."]
     two = '[{"name": "add", "arguments": {"a": 1}}, {"name": "say", "arguments": {}}]'
     assert read("mistral", two, size) == [one, Call("say", "{}")]
     assert read("mistral", "[1, 2]", size) == ["[1, 2]"]
     assert read("mistral", '[{"name": 1}]', size) == ['[{"name": 1}]']
+
+
+MISTRAL = '[{"name": "say", "arguments": {}}, {"name": "add", "arguments": {"a": 1}}]'
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize(
+    ("style", "whole", "before"),
+    [
+        ("hermes", f"Well.\n{HERMES}", ["Well."]),
+        ("llama-3", '{"name": "add", "parameters": {"a": 1}}', []),
+        ("mistral", MISTRAL, [Call("say", "{}")]),
+    ],
+)
+def test_a_call_cut_off_anywhere_is_no_text(style: str, whole: str, before: list[str | Call], size: int) -> None:
+    """Cut where its name is not whole, nothing of it is left; later, its arguments as far as they came."""
+    begin = whole.rindex('{"name"')
+    for end in range(begin + (1 if style == "hermes" else 9), len(whole)):
+        found = read(style, whole[:end], size)
+        came = whole[begin:end]
+        if came.count('"') < 4:
+            assert found == before, came
+        else:
+            arguments = came.partition('s": ')[2]
+            arguments = arguments if len(arguments) < 8 else '{"a": 1}'
+            assert found == [*before, Call("add", arguments)], came
 
 
 def test_an_answer_becomes_the_next_message() -> None:
