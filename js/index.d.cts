@@ -7,6 +7,8 @@ export interface DownloadProgress {
   done: number;
   /** null where the server does not say. */
   total: number | null;
+  /** What is waited for while no byte comes. */
+  note?: string;
 }
 
 export interface LoadOptions {

@@ -57,10 +57,12 @@ def show(model: str, ctx: int | None = None, as_json: bool = False) -> None:
     from .. import models
     from ..cost.outlook import outlook
     from ..errors import UsageError
+    from ..models import progress
 
     if ctx is not None and ctx < 1:
         raise UsageError(f"A context has at least one token, not {ctx}.")
-    facts = models.show(model, remote=True)
+    with progress.bar() as told:
+        facts = models.show(model, remote=True, progress=told)
     here = outlook(facts, ctx)
     if as_json:
         print_json({**facts, "outlook": here})

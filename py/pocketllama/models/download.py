@@ -10,7 +10,7 @@ from pocketllama.models import cache, choose, disk, env, fetch, hub, refs, store
 from pocketllama.models.model import Model
 from pocketllama.models.part import GGUF_MAGIC
 from pocketllama.models.patience import Cancel, Limits, stop_if
-from pocketllama.models.progress import Progress, ProgressEvent
+from pocketllama.models.progress import Progress, ProgressEvent, notes
 from pocketllama.models.transport import Request
 
 
@@ -33,7 +33,7 @@ def pull(name: str, progress: Progress | None, cancel: Cancel | None) -> Model:
 
 
 def _pull_hub(name: str, ref: refs.HubRef, progress: Progress | None, cancel: Cancel | None, limits: Limits) -> Model:
-    listing = hub.listing(ref, cancel, limits)
+    listing = hub.listing(ref, cancel, limits, notes(progress, name))
     names = choose.choose(listing.entries, file=ref.file, quant=ref.quant, where=f"hf:{ref.repo}")
     files = [hub.describe(listing, each, ref, cancel, limits) for each in names]
     repo = cache.Repo(ref.repo)

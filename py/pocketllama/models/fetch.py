@@ -111,7 +111,7 @@ class _Run:
 
     def transfer(self) -> None:
         """Everything up to the last byte, with as many tries as that takes and Patience allows."""
-        patience = Patience(self.job.what, self.job.limits, self.job.cancel)
+        patience = Patience(self.job.what, self.job.limits, self.job.cancel, self._say)
         self._high = self.part.offset
         self.report()
         while self.size is None or self.part.offset < self.size:
@@ -130,6 +130,10 @@ class _Run:
         if self.job.progress is not None and (last or time.monotonic() - self._reported >= _REPORT_EVERY):
             self._reported = time.monotonic()
             self.job.progress(ProgressEvent(self.job.what, self.part.offset, self.size))
+
+    def _say(self, note: str) -> None:
+        if self.job.progress is not None:
+            self.job.progress(ProgressEvent(self.job.what, self.part.offset, self.size, note))
 
     def _try(self, patience: Patience) -> None:
         """One request, from where the partial file ends. Transient where it broke before the end."""

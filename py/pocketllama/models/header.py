@@ -9,10 +9,11 @@ from pocketllama import gguf
 from pocketllama.errors import ModelNotFound
 from pocketllama.models import refs
 from pocketllama.models.part import GGUF_MAGIC
+from pocketllama.models.progress import Progress
 from pocketllama.models.store import find, parse, recorded
 
 
-def show(name: str, *, remote: bool = False) -> dict[str, Any]:
+def show(name: str, *, remote: bool = False, progress: Progress | None = None) -> dict[str, Any]:
     """Model.as_json() of `name`, with
 
     sha256: of each file in the order of `files`, where it is known without hashing (else null)
@@ -23,7 +24,8 @@ def show(name: str, *, remote: bool = False) -> dict[str, Any]:
     kv_bytes_per_token (of a cache of float16), weight_bytes_per_token (what one token of a text reads of the file)
     downloaded: whether it is on this machine
 
-    With `remote`, a model of the hub that is not here is looked at there: only its header comes, and nothing is kept.
+    With `remote`, a model of the hub that is not here is looked at there: only its header comes, and nothing is kept;
+    `progress` is told who is asked, and of each try.
 
     Raises what find() raises, and ModelInvalid for a damaged file; with `remote` also what pull() raises.
     """
@@ -33,7 +35,7 @@ def show(name: str, *, remote: bool = False) -> dict[str, Any]:
         ref = parse(name)
         if not remote or not isinstance(ref, refs.HubRef):
             raise
-        return _show_remote(name, ref)
+        return _show_remote(name, ref, progress)
     facts: dict[str, Any] = {**model.as_json(), "format": "ggml", "downloaded": True}
     digests = [recorded(file, model) for file in model.files]
     facts["sha256"] = [digest if digest and len(digest) == 64 else None for digest in digests]
@@ -49,11 +51,11 @@ def show(name: str, *, remote: bool = False) -> dict[str, Any]:
         return facts | _read([stack.enter_context(gguf.read(file)) for file in model.files], model.licence)
 
 
-def _show_remote(name: str, ref: refs.HubRef) -> dict[str, Any]:
+def _show_remote(name: str, ref: refs.HubRef, progress: Progress | None) -> dict[str, Any]:
     from pocketllama.models import remote
 
     with ExitStack() as stack:
-        facts, headers = remote.peek(name, ref, stack)
+        facts, headers = remote.peek(name, ref, stack, progress=progress)
         return facts | _read(headers, facts["licence"])
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -16,7 +16,7 @@ from pocketllama.errors import DownloadCorrupt, DownloadError, ModelNotFound, Po
 from pocketllama.models import refs, transport
 from pocketllama.models.env import endpoint
 from pocketllama.models.part import Digest
-from pocketllama.models.patience import Cancel, Limits, Patience, Transient
+from pocketllama.models.patience import Cancel, Limits, Patience, Say, Transient
 from pocketllama.models.transport import Flow, Request
 
 _MAX_LISTING = 32 << 20  # bytes; a repository of 100,000 files stays below
@@ -40,10 +40,12 @@ class Listing:
     entries: dict[str, dict[str, Any]]
 
 
-def listing(ref: refs.HubRef, cancel: Cancel | None, limits: Limits) -> Listing:
+def listing(ref: refs.HubRef, cancel: Cancel | None, limits: Limits, say: Say | None = None) -> Listing:
     """Asks the hub for `ref`'s repository. Raises ModelNotFound, DownloadError and its kinds, Cancelled."""
     url = f"{endpoint()}/api/models/{ref.repo}/revision/{quote(ref.rev, safe='')}?blobs=true"
-    answer = _json(_request(url), f"hf:{ref.repo}", ref, cancel, limits)
+    if say is not None:
+        say(f"asking {urlsplit(endpoint()).hostname}")
+    answer = _json(_request(url), ref, Patience(f"hf:{ref.repo}", limits, cancel, say))
     commit, siblings = answer.get("sha"), answer.get("siblings")
     if not isinstance(commit, str) or not refs.COMMIT.fullmatch(commit) or not isinstance(siblings, list):
         raise DownloadCorrupt(f"{endpoint()} answers for {ref.repo} with something that is no repository")
@@ -147,8 +149,8 @@ def _token() -> str | None:
         raise DownloadError(f"the hub's token cannot be had: {error}", remedy="set HF_TOKEN") from error
 
 
-def _json(request: Request, what: str, ref: refs.HubRef, cancel: Cancel | None, limits: Limits) -> dict[str, Any]:
-    patience = Patience(what, limits, cancel)
+def _json(request: Request, ref: refs.HubRef, patience: Patience) -> dict[str, Any]:
+    what = patience.what
     while True:
         try:
             body = bytearray()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pocketllama.errors import Cancelled, DownloadError, UsageError
 
 Cancel = Callable[[], bool]
+Say = Callable[[str], None]  # told what is waited for
 
 _BACKOFF = 0.5  # seconds of the first pause, doubled each time
 _POLL = 0.1  # seconds between two looks at the cancel callback
@@ -52,10 +53,11 @@ class Limits:
 class Patience:
     """Decides after each failure whether to try again: counts tries and the time since the last useful byte."""
 
-    def __init__(self, what: str, limits: Limits, cancel: Cancel | None) -> None:
+    def __init__(self, what: str, limits: Limits, cancel: Cancel | None, say: Say | None = None) -> None:
         self.what = what
         self.limits = limits
         self.cancel = cancel
+        self._say = say
         self._last = time.monotonic()
         self._fresh = 0  # bytes since self._last
         self._gained = 0  # bytes since the last failure that counted
@@ -96,6 +98,9 @@ class Patience:
             wait = asked
         else:
             wait = min(self.limits.backoff * 2 ** (self._failures - 1) * random.uniform(0.7, 1.0), left)
+        if self._say is not None:
+            when = f" in {wait:.0f} s" if wait >= 1 else ""
+            self._say(f"{failure}; trying again{when} ({self._failures + 1} of {self.limits.attempts})")
         until = time.monotonic() + wait
         while (rest := until - time.monotonic()) > 0:
             stop_if(self.cancel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +14,23 @@ from pocketllama.units import human_size
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """`done` of `total` bytes of `file` are on this machine; `total` is None where a server does not say."""
+    """`done` of `total` bytes of `file` are on this machine; `total` is None where a server does not say.
+
+    `note` says what goes on while no byte comes: who is asked, or why the next try waits.
+    """
 
     file: str
     done: int
     total: int | None
+    note: str = ""
 
 
 Progress = Callable[[ProgressEvent], None]
+
+
+def notes(progress: Progress | None, file: str) -> Callable[[str], None] | None:
+    """Says of `file` what is waited for, before its first byte is here."""
+    return None if progress is None else lambda note: progress(ProgressEvent(file, 0, None, note))
 
 
 @contextmanager
@@ -59,8 +69,13 @@ class _Bars:
         self._stream = stream
         self._file = ""
         self._bar: Any = None
+        self._noted = False  # the last line of the terminal is a note
 
     def draw(self, event: ProgressEvent) -> None:
+        if event.note:
+            self._note(f"{event.file}: {event.note}")
+            return
+        self._note("")
         if event.file != self._file:
             from tqdm import tqdm
 
@@ -81,7 +96,16 @@ class _Bars:
             self._bar.reset(event.total)
         self._bar.update(event.done - self._bar.n)
 
+    def _note(self, text: str) -> None:
+        """Writes over the last line, the bar's included: the bar comes back with the next bytes. Empty: erases it."""
+        if text or self._noted:
+            width = shutil.get_terminal_size().columns - 1
+            self._stream.write(f"\r\x1b[K{text if len(text) <= width else text[: width - 1] + '…'}")
+            self._stream.flush()
+            self._noted = bool(text)
+
     def close(self) -> None:
+        self._note("")
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -94,6 +118,10 @@ class _Lines:
         self._quarter = -1
 
     def draw(self, event: ProgressEvent) -> None:
+        if event.note:
+            self._stream.write(f"{event.file}: {event.note}\n")
+            self._stream.flush()
+            return
         if event.file != self._file:
             self._file, self._quarter = event.file, -1
         quarter = 4 * event.done // event.total if event.total else 0

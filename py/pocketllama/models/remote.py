@@ -16,6 +16,7 @@ from pocketllama import gguf
 from pocketllama.errors import DownloadCorrupt, ModelInvalid, OfflineError, StorageError
 from pocketllama.models import choose, env, hub, refs, transport
 from pocketllama.models.patience import Cancel, Limits, Patience, Transient
+from pocketllama.models.progress import Progress, notes
 from pocketllama.models.transport import Flow, Request
 
 _FIRST = 1 << 20  # bytes; then four times as many, and so on
@@ -23,7 +24,11 @@ _MOST = 256 << 20  # no header is longer; see gguf.cursor
 
 
 def peek(
-    name: str, ref: refs.HubRef, stack: ExitStack, cancel: Cancel | None = None
+    name: str,
+    ref: refs.HubRef,
+    stack: ExitStack,
+    cancel: Cancel | None = None,
+    progress: Progress | None = None,
 ) -> tuple[dict[str, Any], list[gguf.GGUF]]:
     """Facts of the model as Model.as_json() has them (it has neither `path` nor `files` yet), and its files' headers.
 
@@ -34,7 +39,7 @@ def peek(
             f"{name} is not on this machine, and {variable} forbids the network", remedy=f"unset {variable}"
         )
     limits = Limits.from_environment()
-    listing = hub.listing(ref, cancel, limits)
+    listing = hub.listing(ref, cancel, limits, notes(progress, name))
     names = choose.choose(listing.entries, file=ref.file, quant=ref.quant, where=f"hf:{ref.repo}")
     files = [hub.describe(listing, each, ref, cancel, limits) for each in names]
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pocketllama-header-")))

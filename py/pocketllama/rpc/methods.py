@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import chat, models
 from .._version import __version__
-from ..chat.tools import message_of
+from ..chat.calls import message_of
 from ..engine.cancel import Cancel
 from ..engine.options import Completion, Sampling, Timings
 from ..errors import PromptTooLarge
@@ -157,7 +157,8 @@ def _models_show(service: Service, call: Call, params: dict[str, Any]) -> dict[s
 
 def _models_pull(service: Service, call: Call, params: dict[str, Any]) -> dict[str, Any]:
     def progress(event: models.ProgressEvent) -> None:
-        call.progress({"file": event.file, "done": event.done, "total": event.total})
+        note = {"note": event.note} if event.note else {}
+        call.progress({"file": event.file, "done": event.done, "total": event.total, **note})
 
     return models.pull(params["model"], progress=progress, cancel=lambda: call.cancelled).as_json()
 

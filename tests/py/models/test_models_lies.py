@@ -288,10 +288,35 @@ def test_an_offline_hub_client_is_an_offline_error(https) -> None:  # type: igno
         models.pull(TINY)
 
 
-def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listens_and_each_try_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    events: list[models.ProgressEvent] = []
     with pytest.raises(DownloadError, match=r"the connection to 127\.0\.0\.1 failed"):
-        models.pull(TINY)
+        models.pull(TINY, progress=events.append)
+    assert {(event.file, event.done, event.total) for event in events} == {(TINY, 0, None)}
+    asking, *tries = (event.note for event in events)
+    assert asking == "asking 127.0.0.1"
+    assert all(note.startswith("the connection to 127.0.0.1 failed") for note in tries)
+    assert [note.partition("trying again")[2] for note in tries] == [f" ({n} of 6)" for n in range(2, 7)]
+
+
+def test_a_look_at_a_header_tells_its_tries_too(hub: LyingHub) -> None:
+    events: list[models.ProgressEvent] = []
+    hub.lie("api", status(503))
+    models.show(TINY, remote=True, progress=events.append)
+    assert [event.note for event in events] == [
+        "asking 127.0.0.1",
+        "the server reports trouble (HTTP 503); trying again (2 of 6)",
+    ]
+
+
+def test_a_broken_download_tells_where_it_goes_on(hub: LyingHub) -> None:
+    events: list[models.ProgressEvent] = []
+    hub.lie("cdn", short(70_000))
+    models.pull(TINY, progress=events.append)
+    told = [event for event in events if event.note]
+    assert [event.file for event in told] == [TINY, "tiny-Q4_K_M.gguf"]
+    assert told[1].done > 0 and told[1].total == len(data(hub)) and "trying again (2 of 6)" in told[1].note
 
 
 class Clock:

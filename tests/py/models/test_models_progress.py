@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from pocketllama.models import ProgressEvent, progress
 from pocketllama.units import human_size
 
@@ -47,6 +49,28 @@ def test_a_pipe_gets_a_line_at_each_quarter() -> None:
     assert stream.getvalue().splitlines() == [f"m.gguf: {n}% of 4.0 MB" for n in (0, 25, 50, 75, 100)] + [
         "n.gguf: 10 B"
     ]
+
+
+def test_a_note_stands_where_the_bar_was_until_bytes_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    with progress.bar(stream) as report:
+        report(ProgressEvent("m.gguf", 0, None, "asking example.org"))
+        assert stream.getvalue() == "\r\x1b[Km.gguf: asking example.org"
+        report(ProgressEvent("m.gguf", 0, 1000))
+        report(ProgressEvent("m.gguf", 500, 1000, "the connection to example.org failed; trying again (2 of 6)"))
+        shown = stream.getvalue().rpartition("\x1b[K")[2]
+        assert shown == "m.gguf: the connection to example.org …"
+        report(ProgressEvent("m.gguf", 1000, 1000))
+    assert "m.gguf: 100%" in stream.getvalue().rpartition("\x1b[K")[2]
+
+
+def test_a_pipe_gets_each_note_on_a_line() -> None:
+    stream = io.StringIO()
+    with progress.bar(stream) as report:
+        report(ProgressEvent("m.gguf", 0, None, "asking example.org"))
+        report(ProgressEvent("m.gguf", 0, 1000))
+    assert stream.getvalue() == "m.gguf: asking example.org\nm.gguf: 0% of 1.0 kB\n"
 
 
 def test_a_broken_stream_ends_the_drawing_only() -> None:
