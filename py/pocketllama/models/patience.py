@@ -100,7 +100,7 @@ class Patience:
             wait = min(self.limits.backoff * 2 ** (self._failures - 1) * random.uniform(0.7, 1.0), left)
         if self._say is not None:
             when = f" in {wait:.0f} s" if wait >= 1 else ""
-            self._say(f"{failure}; trying again{when} ({self._failures + 1} of {self.limits.attempts})")
+            self._say(f"trying again{when} ({self._failures + 1} of {self.limits.attempts}): {failure}")
         until = time.monotonic() + wait
         while (rest := until - time.monotonic()) > 0:
             stop_if(self.cancel)

@@ -296,8 +296,9 @@ def test_nobody_listens_and_each_try_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert {(event.file, event.done, event.total) for event in events} == {(TINY, 0, None)}
     asking, *tries = (event.note for event in events)
     assert asking == "asking 127.0.0.1"
-    assert all(note.startswith("the connection to 127.0.0.1 failed") for note in tries)
-    assert [note.partition("trying again")[2] for note in tries] == [f" ({n} of 6)" for n in range(2, 7)]
+    said = [note.partition(": ") for note in tries]
+    assert [first for first, _, _ in said] == [f"trying again ({n} of 6)" for n in range(2, 7)]
+    assert all(why.startswith("the connection to 127.0.0.1 failed") for _, _, why in said)
 
 
 def test_a_look_at_a_header_tells_its_tries_too(hub: LyingHub) -> None:
@@ -306,7 +307,7 @@ def test_a_look_at_a_header_tells_its_tries_too(hub: LyingHub) -> None:
     models.show(TINY, remote=True, progress=events.append)
     assert [event.note for event in events] == [
         "asking 127.0.0.1",
-        "the server reports trouble (HTTP 503); trying again (2 of 6)",
+        "trying again (2 of 6): the server reports trouble (HTTP 503)",
     ]
 
 

@@ -58,9 +58,9 @@ def test_a_note_stands_where_the_bar_was_until_bytes_come(monkeypatch: pytest.Mo
         report(ProgressEvent("m.gguf", 0, None, "asking example.org"))
         assert stream.getvalue() == "\r\x1b[Km.gguf: asking example.org"
         report(ProgressEvent("m.gguf", 0, 1000))
-        report(ProgressEvent("m.gguf", 500, 1000, "the connection to example.org failed; trying again (2 of 6)"))
+        report(ProgressEvent("m.gguf", 500, 1000, "trying again (2 of 6): the connection to example.org failed"))
         shown = stream.getvalue().rpartition("\x1b[K")[2]
-        assert shown == "m.gguf: the connection to example.org …"
+        assert shown == "m.gguf: trying again (2 of 6): the conn…"
         report(ProgressEvent("m.gguf", 1000, 1000))
     assert "m.gguf: 100%" in stream.getvalue().rpartition("\x1b[K")[2]
 
