@@ -60,7 +60,7 @@ def test_a_note_stands_where_the_bar_was_until_bytes_come(monkeypatch: pytest.Mo
         report(ProgressEvent("m.gguf", 0, 1000))
         report(ProgressEvent("m.gguf", 500, 1000, "trying again (2 of 6): the connection to example.org failed"))
         shown = stream.getvalue().rpartition("\x1b[K")[2]
-        assert shown == "m.gguf: trying again (2 of 6): the conn…"
+        assert shown == "m.gguf: trying again (2 of 6): the con…"
         report(ProgressEvent("m.gguf", 1000, 1000))
     assert "m.gguf: 100%" in stream.getvalue().rpartition("\x1b[K")[2]
 
