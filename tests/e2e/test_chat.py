@@ -43,6 +43,9 @@ def test_kept_and_gone_on_with_in_another_process() -> None:
     assert second.stdout.strip() and whole.stdout.endswith(second.stdout)
     assert "2 messages" in second.stderr
     assert cli(*options, stdin="And of a queen.\n").stdout != second.stdout  # it is the conversation that makes it
+    # What nobody asks for otherwise is as it was: the model, and how it is talked to.
+    third = cli("chat", "--temp", "0", "-n", "8", "--load", "king", stdin="And of a queen.\n")
+    assert third.stdout == second.stdout and "no model to chat with" not in third.stderr
 
 
 def test_no_model_and_nobody_to_ask() -> None:

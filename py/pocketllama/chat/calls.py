@@ -95,8 +95,10 @@ def message_of(text: str, style: str | None) -> dict[str, Any]:
     reader = Reader(style)
     pieces = [*reader.feed(text), *reader.finish()]
     calls = [piece for piece in pieces if isinstance(piece, Call)]
+    said = "".join(piece for piece in pieces if isinstance(piece, str))
+    if calls or said != text:
+        message["content"] = said.strip()
     if calls:
-        message["content"] = "".join(piece for piece in pieces if isinstance(piece, str)).strip()
         message["tool_calls"] = list(map(call_object, calls))
     return message
 

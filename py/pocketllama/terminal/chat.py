@@ -12,7 +12,7 @@ from ..chat import Facts
 from ..chat import choose as choose_template
 from . import lines
 from .choose import FALLBACK, Choice, choose
-from .commands import Commands
+from .commands import Commands, model_of
 from .screen import Screen
 from .talk import Setup, Talk
 
@@ -35,6 +35,8 @@ def chat(
     keyboard = sys.stdin is not None and sys.stdin.isatty()
     screen = Screen(live=keyboard and output.stream().isatty())
     ask = lines.yes if keyboard and sys.stderr.isatty() else None
+    if saved and not model:
+        model = model_of(saved)
     story = not (template or system)
     choice = Choice(model, story=story and model == FALLBACK) if model else choose(screen.say, ask)
     with closing(Talk(Setup(load, options, system, stats), choice, screen)) as talk:

@@ -94,7 +94,7 @@ class Commands:
                 raise UsageError(
                     f"{path} is there already, and is no conversation.", remedy="Take another name."
                 ) from e
-        talk.session.save(path, model=talk.choice.name)
+        talk.session.save(path, model=talk.choice.name, story=talk.choice.story)
         talk.screen.say(f"Kept in {path}")
 
     def _load(self, talk: Talk, name: str) -> None:
@@ -106,7 +106,7 @@ class Commands:
                 talk.screen.say("No conversation is kept yet; /save keeps one.")
             return
         saved = sessions.read(_path(name))
-        talk.session.messages = saved["messages"]
+        talk.go_on(saved)
         if (model := saved.get("model")) and model != talk.choice.name:
             talk.screen.say(f"This was a conversation with {model}; it goes on with {talk.choice.name}.")
         talk.screen.say(f"{len(saved['messages'])} messages; the last ones:")
@@ -164,6 +164,15 @@ class Commands:
 
 def _folder() -> Path:
     return data_dir() / "chats"
+
+
+def model_of(name: str) -> str | None:
+    """The model that a kept conversation was with, if it is on this machine."""
+    model = sessions.read(_path(name)).get("model")
+    try:
+        return models.find(model).name if isinstance(model, str) else None
+    except PocketllamaError:
+        return None
 
 
 def _path(name: str) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
-from ..chat import Session
+from ..chat import Facts, Session
+from ..chat import choose as choose_template
 from ..engine.cancel import Cancel
 from ..errors import ContextOverflow, PocketllamaError
 from .choose import Choice
@@ -67,6 +68,19 @@ class Talk:
         else:
             self.session = Session(self.llm, **self.setup.options)
             self.session.messages = messages
+
+    def go_on(self, saved: Mapping[str, Any]) -> None:
+        """With a conversation that was kept (`session.read`), and its template unless another was asked for."""
+        kept = saved["options"].get("template")
+        template = kept if isinstance(kept, str) and self.setup.options.get("template") is None else None
+        if template is not None:
+            choose_template(Facts(), template)  # one that is none is said before anything is changed
+        if self.choice.story and not saved.get("story"):
+            self.choice = replace(self.choice, story=False)
+            self._begin()
+        self.session.messages = saved["messages"]
+        if template is not None and not self.choice.story:
+            self.session.options["template"] = template
 
     def introduce(self) -> None:
         """What is seen before the first line."""

@@ -89,6 +89,7 @@ def test_an_answer_becomes_the_next_message() -> None:
     assert message["content"] == "Let me see." and len(call["id"]) == 9 and call["id"].isalnum()
     assert (call["type"], call["function"]) == ("function", {"name": "add", "arguments": '{"a": 1}'})
     assert message_of(" no call \n", "hermes") == {"role": "assistant", "content": " no call \n"}
+    assert message_of("Well.\n<tool_call>\n{", "hermes") == {"role": "assistant", "content": "Well."}
     whole = message_of('{"name": "add", "parameters": {}}', "llama-3")
     assert whole["content"] == "" and whole["tool_calls"][0]["function"]["arguments"] == "{}"
 

@@ -124,6 +124,8 @@ def test_several_calls(server: Server) -> None:
 
 def test_a_call_that_the_limit_cuts_off(server: Server) -> None:
     asked: dict[str, Any] = {"tools": TOOLS, "tool_choice": "required", "seed": 1, "max_tokens": 30}
+    nothing = server.chat("x", **{**asked, "max_tokens": 8})["choices"][0]
+    assert nothing["message"]["content"] == "" and "tool_calls" not in nothing["message"]
     whole = server.chat("x", **asked)["choices"][0]
     assert whole["finish_reason"] == "length" and whole["message"]["content"] is None
     (call,) = whole["message"]["tool_calls"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pocketllama import errors, output
+from pocketllama.chat import Session
 from pocketllama.engine import LLM
 from pocketllama.terminal import commands as slash
 from pocketllama.terminal.choose import Choice
@@ -139,6 +140,26 @@ def test_kept_and_gone_on_with(talk: Talk, own_home: Path, tmp_path: Path) -> No
     assert talk.session.messages == kept
     listen(talk, "/save king", "/save")
     assert len(list((own_home / "pocketllama" / "chats").glob("*.json"))) == 2
+
+
+def test_a_kept_conversation_is_gone_on_with_as_it_was(answers: list[str], tmp_path: Path) -> None:
+    """Where only texts were gone on with, a story stays one; a program's conversation becomes one with its template."""
+    options: dict[str, Any] = {"temperature": 0, "max_tokens": 5, "template": None}
+    talk = Talk(Setup(LLM.from_pretrained, options), Choice("tales", story=True), Notes())
+    try:
+        with LLM.from_pretrained("tales") as llm:
+            session = Session(llm, template="vicuna", max_tokens=5)
+            session.say("Tell me of a king.").text()
+            session.save(tmp_path / "king.json")
+        listen(talk, "Once", f"/save {tmp_path / 'tale.json'}", f"/load {tmp_path / 'tale.json'}")
+        assert talk.choice.story and roles(talk) == "ua"
+        listen(talk, f"/load {tmp_path / 'king.json'}", "And of a queen.")
+        assert not talk.choice.story and talk.session.options["template"] == "vicuna" and roles(talk) == "uaua"
+        assert talk.last.prompt_tokens > 20  # all of it, and not the last line alone
+        (tmp_path / "bad.json").write_text((tmp_path / "king.json").read_text().replace("vicuna", "nonsuch"))
+        assert "nonsuch" in listen(talk, f"/load {tmp_path / 'bad.json'}") and roles(talk) == "uaua"
+    finally:
+        talk.close()
 
 
 def test_a_file_that_is_no_conversation_is_not_overwritten(talk: Talk, tmp_path: Path) -> None:
