@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from .errors import UsageError
 
@@ -168,3 +171,29 @@ def usage(name: str, verb: Verb) -> str:
     if verb.examples:
         lines += ["Examples:", *(f"  {e}" for e in verb.examples), ""]
     return "\n".join(lines)
+
+
+def fitted(text: str, columns: int | None) -> str:
+    """A help text in a terminal so wide: paragraphs are filled again, and what stands in columns hangs in its own.
+
+    Examples stay as they are, to be copied. None is no terminal: nothing changes.
+    """
+    if columns is None or all(len(line) <= columns for line in text.splitlines()):
+        return text
+    text, examples, commands = text.partition("\nExamples:\n")
+    lines: list[str] = []
+    for line in text.split("\n"):
+        goes_on = lines and lines[-1] and line and not line.startswith(" ") and not lines[-1].startswith(" ")
+        if goes_on and not lines[-1].endswith(":"):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+    return "\n".join(map(partial(_filled, columns=columns), lines)) + examples + commands
+
+
+def _filled(line: str, columns: int) -> str:
+    if len(line) <= columns:
+        return line
+    column = re.match(r" +(?:\S+ )*\S+ {2,}", line)
+    hang = column.end() if column and column.end() <= columns // 2 else 4 if line.startswith(" ") else 0
+    return textwrap.fill(line, columns, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False)

@@ -124,7 +124,7 @@ def test_contexts_longer_than_the_model_was_trained_with(
 ) -> None:
     long = tmp_path / "long.txt"
     long.write_text(TEXT * 4)
-    said = "more than the 512 tokens that the model was trained with"
+    said = "trained on contexts of 512 tokens"
     for n, expected in ((512, False), (513, True)):
         for words in (["perplexity"], ["imatrix", "-o", str(tmp_path / "i.gguf")]):
             execute([*words, "-f", str(long), "-c", str(n), "--contexts", "1"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketllama.argv import parse, usage
+from pocketllama.argv import fitted, parse, usage
 from pocketllama.cli import VERBS, overview
 from pocketllama.errors import UsageError
 
@@ -91,3 +91,22 @@ def test_every_verb_has_help(name: str) -> None:
     assert text.startswith(f"Usage: pocketllama {name}") and VERBS[name].summary in text
     assert name in overview()
     assert parse([name, "--help"], VERBS, "run").wants_help or VERBS[name].rest
+
+
+@pytest.mark.parametrize("name", ["", *VERBS])
+def test_help_fits_a_terminal_of_80_columns(name: str) -> None:
+    """All words are there, in their order, and examples in one line each, which can be copied."""
+    text = usage(name, VERBS[name]) if name else overview()
+    shown = fitted(text, 80)
+    assert fitted(text, None) == text
+    assert shown.split() == text.split()
+    before, _, examples = shown.partition("\nExamples:\n")
+    assert text.endswith(examples)
+    assert max(map(len, before.splitlines())) <= 80
+
+
+def test_help_in_columns_hangs_in_them() -> None:
+    text = "Words that go on\nfor two lines.\n\nOptions:\n  -a, --all N  one two three four five six\n"
+    assert fitted(text, 30) == (
+        "Words that go on for two\nlines.\n\nOptions:\n  -a, --all N  one two three\n               four five six\n"
+    )

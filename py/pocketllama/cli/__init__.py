@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
 from .. import output
-from ..argv import Command, Verb, parse, usage
+from ..argv import Command, Verb, fitted, parse, usage
 from . import bench, chat, convert, cost, house, models, quantize, run, serve
 
 # In the order of the help: what one does with a model, with models, with files, and with the program.
@@ -25,11 +26,20 @@ def overview() -> str:
     return "\n".join(lines)
 
 
+def _columns() -> int | None:
+    """How wide the terminal is that reads the answer; None if none does."""
+    try:
+        return os.get_terminal_size(output.protocol_fd()).columns or None
+    except OSError:
+        return None
+
+
 def execute(argv: Sequence[str]) -> None:
     """Do what a command line says. Errors and SystemExit are the caller's."""
     command: Command = parse(argv, VERBS, "run")
     if command.wants_help:
-        output.write(overview() if command.verb is None else usage(command.verb, VERBS[command.verb]))
+        text = overview() if command.verb is None else usage(command.verb, VERBS[command.verb])
+        output.write(fitted(text, _columns()))
         return
     import fire  # not before it is needed: --help answers without it
 

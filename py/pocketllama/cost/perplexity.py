@@ -135,7 +135,7 @@ def _divergence(found: Sequence[Loss]) -> dict[str, Any]:
 
 def beyond(trained: int) -> str:
     """What there is to say of contexts longer than the model was trained with."""
-    return f"That is more than the {trained} tokens that the model was trained with: it does worse there."
+    return f"trained on contexts of {trained} tokens: it does worse beyond them"
 
 
 def render(figures: dict[str, Any]) -> str:

@@ -26,9 +26,7 @@ def render(result: Result, dry_run: bool) -> str:
         lines[0] += f", in {result.seconds:.1f} s"
     lines += [f"  {sentence}" for sentence in fallbacks(result.choices)]
     if result.without_importance:
-        lines.append(
-            f"  quantized without importance, of which the matrix has none: {_some(result.without_importance)}"
-        )
+        lines.append(f"  not in the importance matrix, and quantized without: {_some(result.without_importance)}")
     return "\n".join([lines[0], *map(_filled, lines[1:])]) + "\n"
 
 
