@@ -78,11 +78,12 @@ class Session:
     # ---- files -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], **facts: Any) -> None:
-        """Write the conversation to a JSON file, replaced as a whole. `facts` are further plain values, given back by
-        `read`. StorageError where it cannot be written."""
+        """Write the conversation to a JSON file, replaced as a whole, with the model's name. `facts` are further plain
+        values, given back by `read`. StorageError where it cannot be written."""
         target = Path(path)
         options = {key: option for key, option in self.options.items() if _is_json(option)}
-        value = {"format": FORMAT, "version": VERSION, **facts, "options": options, "messages": self.messages}
+        head = {"format": FORMAT, "version": VERSION, "model": getattr(self.llm, "model", None), **facts}
+        value = {**head, "options": options, "messages": self.messages}
         draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             draft.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -66,6 +66,7 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
         self._writer: object = None
         self._logits_lost = False  # a batch's have taken the place of those behind the context
         self._model_path, self._config = str(model_path), config or Config()
+        self.model: str | None = None  # its name, if it was asked for by one
         self._turn = Turn()
         self._chunks, self._costs = Chunks(), Costs()
         self._said = deque(maxlen=REMEMBERED + 2 * n_seqs if isinstance(n_seqs, int) and n_seqs > 0 else REMEMBERED)
@@ -140,6 +141,7 @@ class LLM(Conversations, Drafting, StockLLM):  # type: ignore[misc]  # ctransfor
             files.check_architecture(alias.name, alias.architecture, native.find(lib))
         model = models.pull(name_or_path, progress=progress)
         llm = cls(str(model.path), model_type, config=config, lib=lib, kv_type=kv_type, n_seqs=n_seqs)
+        llm.model = model.name
         return llm.load_draft(draft, progress=progress, lib=lib) if draft is not None else llm
 
     # ---- life ----------------------------------------------------------------------------------------------------

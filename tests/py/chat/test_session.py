@@ -197,7 +197,7 @@ def test_saved_and_continued(llm: LLM, tmp_path: Path) -> None:
     session = Session(llm, system="Bé brief. 🦙", template="vicuna", cancel=lambda: False, **GREEDY)
     session.say("Tell me of a king.").text()
     file = tmp_path / "talk.json"
-    session.save(file, model="tales")
+    session.save(file, mood="merry")
     expected = session.say("And a queen.").text()
 
     llm.reset()
@@ -205,7 +205,7 @@ def test_saved_and_continued(llm: LLM, tmp_path: Path) -> None:
     assert again.system == "Bé brief. 🦙" and again.options == {"template": "vicuna", **GREEDY}
     assert again.say("And a queen.").text() == expected
     assert Session.load(file, llm, max_tokens=2).say("And a queen.").result().completion_tokens == 2
-    assert read(file)["model"] == "tales"
+    assert read(file)["mood"] == "merry" and read(file)["model"] is None, "a model without a name"
     assert [f.name for f in tmp_path.iterdir()] == ["talk.json"]
 
 

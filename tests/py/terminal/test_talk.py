@@ -10,6 +10,7 @@ import pytest
 
 from pocketllama import errors, output
 from pocketllama.chat import Session
+from pocketllama.chat.session import read
 from pocketllama.engine import LLM
 from pocketllama.terminal import commands as slash
 from pocketllama.terminal.choose import Choice
@@ -151,6 +152,7 @@ def test_a_kept_conversation_is_gone_on_with_as_it_was(answers: list[str], tmp_p
             session = Session(llm, template="vicuna", max_tokens=5)
             session.say("Tell me of a king.").text()
             session.save(tmp_path / "king.json")
+        assert read(tmp_path / "king.json")["model"] == "tales"
         listen(talk, "Once", f"/save {tmp_path / 'tale.json'}", f"/load {tmp_path / 'tale.json'}")
         assert talk.choice.story and roles(talk) == "ua"
         listen(talk, f"/load {tmp_path / 'king.json'}", "And of a queen.")
