@@ -112,6 +112,7 @@ def test_the_table_beside_a_peer() -> None:
     found = {"date": "2026-01-01", "cpu": "a processor", "threads": 2, "rounds": 2, "ours": sides, "peer": sides}
     lines = peers_report.markdown({**found, "files": [file, file]}).splitlines()
     assert "x 1 (AVX AVX512_VNNI)." in lines[1]
-    assert "| pp8 | 1.50 | 1.50 |" in lines
+    assert "| prompt of 8 | **1.50** (3) | **1.50** (3) |" in lines
+    assert "| process to first token, of llama.cpp's | **0.50** (1.00 s) | **0.50** (1.00 s) |" in lines
     assert "| pp8 | 3.0 | 2.0 (flash) | **1.50** | 1.40, 1.60 |  | 25% |" in lines
-    assert "| load to first token, s | 0.500 | 1.000 | 0.50 | | | |" in lines
+    assert "| load to first token, s | 0.50 | 1.00 | 0.50 | | | |" in lines
