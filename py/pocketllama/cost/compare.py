@@ -196,7 +196,7 @@ def render(figures: dict[str, Any]) -> str:
         )
         for row in rows
     ]
-    legend, about = [], _about(figures)
+    legend, about = [], _about(figures).replace("; ", "\n", 1)
     if "KL" in rows[0]:
         legend.append("KL: divergence from the first; top 1: how often both guess the same token")
     if "prefill" in rows[0]:
