@@ -212,3 +212,22 @@ def test_the_picture(tmp_path: Path, tales: Path, speed: bool) -> None:
     assert png.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", png[16:24])
     assert width / height > 1.5 if speed else width / height < 1.5  # with the panels of speed, or without
+
+
+def test_names_of_neighbours_lie_on_nothing() -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    from pocketllama.cost import plot
+
+    figure = Figure(figsize=(6, 5))
+    axis = figure.add_subplot()
+    points = [(4.0, 1.5), (4.15, 1.52), (4.3, 1.6), (7.4, 0.1)]
+    axis.plot(*zip(*points, strict=True), "o")
+    figure.draw_without_rendering()
+    plot.name_points(axis, points, ["IQ4_XS", "Q4_K_S", "Q4_K_M", "Q8_0"])
+    names = [text.get_window_extent() for text in axis.texts]
+    assert len(names) == 4
+    for i, name in enumerate(names):
+        assert not any(name.overlaps(other) for other in names[:i])
+        assert not any(name.contains(*at) for at in axis.transData.transform(points))
