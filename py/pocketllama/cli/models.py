@@ -93,19 +93,39 @@ def _described(facts: dict[str, Any], here: dict[str, Any]) -> str:
         "file": facts["path"] or f"not downloaded yet; pocketllama pull {facts['name']}",
         "size": human_size(facts["size"]),
         "architecture": facts["architecture"],
-        "parameters": f"{parameters / 1e9:.2f} billion" if parameters and parameters >= 1e9 else parameters,
+        "parameters": _count(parameters) if parameters else None,
         "layers": facts["layers"],
-        "context": f"{facts['context_length']} tokens" if facts["context_length"] else None,
+        "context": _context(facts["context_length"], here["context_length"]),
         "vocabulary": f"{facts['vocab_size']} tokens ({facts['tokenizer']})" if facts["vocab_size"] else None,
         "quantization": f"{spread}; {8 * facts['size'] / parameters:.2f} bits a weight" if parameters and mix else None,
         "chat template": {True: "its own", False: "none in the file"}.get(facts["chat_template"]),
         "licence": facts["licence"] or "not stated",
-        "memory": f"{of(here['need'])} with a context of {here['context_length']} tokens "
-        f"(weights {of(here['weights'])}, cache {of(here['cache'])}, arrays {of(here['arrays'])})",
+        "memory": f"{of(here['need'])} with a context of {here['context_length']} tokens",
+        "of it": f"weights {of(here['weights'])}, cache {of(here['cache'])}, arrays {of(here['arrays'])}",
         "fits": fits,
-        "speed": f"about {speed:.0f} tokens/s, of {bandwidth / 1e9:.0f} GB/s that memory gives" if speed else None,
+        "speed": _speed(speed, bandwidth) if speed else None,
     }
     return "".join(f"{key + ':':<15} {value}\n" for key, value in lines.items() if value is not None)
+
+
+def _context(trained: int | None, asked: int) -> str | None:
+    if not trained:
+        return None
+    return f"{trained} tokens" + (f": less than the {asked} asked for" if asked > trained else "")
+
+
+def _count(parameters: int) -> str:
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if parameters >= size:
+            return f"{parameters / size:.2f} {word}"
+    return str(parameters)
+
+
+def _speed(tokens_per_second: float, bandwidth: float) -> str:
+    """What memory allows: of a model that fits the processor's caches, that is not what bounds it."""
+    if tokens_per_second > 1000:
+        return "more than a thousand tokens/s"
+    return f"about {tokens_per_second:.0f} tokens/s, of {bandwidth / 1e9:.0f} GB/s that memory gives"
 
 
 def _shares(mix: dict[str, dict[str, int]]) -> list[tuple[str, float]]:
