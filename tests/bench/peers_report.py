@@ -106,7 +106,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
         color = _COLORS[i % len(_COLORS)]
         axes.bar(at, ratios, width * 0.9, yerr=ends, label=name, color=color, error_kw={"linewidth": 0.7, "alpha": 0.6})
     axes.axhline(1, color="black", linewidth=1)
-    axes.set_xticks(range(len(tests)), [textwrap.fill(test, 11) for test in tests])
+    axes.set_xticks(range(len(tests)), [textwrap.fill(test, 13) for test in tests])
     axes.set_ylabel("times as fast as llama.cpp")
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
