@@ -82,9 +82,11 @@ def from_javascript(settled: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_one_answer(llm: LLM, client: Client, server: Server, from_javascript: dict[str, Any], name: str) -> None:
     options = {**DRAW, **CASES[name]}
-    message = llm.chat(ASK, **options).message()
+    generation = llm.chat(ASK, **options)
+    cut_off = generation.result().finish_reason == "length"
+    message = generation.message()
     calls = message.get("tool_calls", [])
-    for call in calls:
+    for call in calls[:-1] if cut_off else calls:
         check_call(call, {"add"} if name == "a function" else {"weather", "add"})
     if name.startswith("a ") and not calls:
         assert "schema" in name and json.loads(message["content"])["who"] in ("king", "wolf")
