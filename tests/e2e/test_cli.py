@@ -167,3 +167,12 @@ def test_help_in_the_docs_is_what_help_says() -> None:
     for verb in VERBS:
         assert cli("help", verb).stdout in documented, verb
     assert os.environ["POCKETLLAMA_HOME"] not in documented
+
+
+def test_show_is_for_people() -> None:
+    done = cli("show", "tales", "-c", "100000")
+    lines = dict(line.split(":", 1) for line in done.stdout.splitlines())
+    assert done.returncode == 0 and lines["parameters"].strip() == "6.82 million"
+    assert lines["context"].strip() == "512 tokens: less than the 100000 asked for"
+    assert all(len(f"{key}:{value}") <= 80 for key, value in lines.items() if key != "file")
+    assert "less than" not in cli("show", "tales").stdout
