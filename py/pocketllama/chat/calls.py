@@ -139,11 +139,15 @@ def _cut_off(text: str) -> list[Call] | None:
     if begun := _BEGUN.match(text):
         name, arguments = begun.groups(default="")
         try:
+            name = json.loads(name)
+        except ValueError:
+            return None
+        try:
             _, end = json.JSONDecoder().raw_decode(arguments)
             arguments = arguments[:end]  # whole: only what closes the call is missing
         except (ValueError, RecursionError):
             pass
-        return [Call(json.loads(name), arguments)]
+        return [Call(name, arguments)]
     nameless = _NAMED.startswith(text) or (text.startswith(_NAMED) and '"' not in text[len(_NAMED) :])
     return [] if nameless else None
 

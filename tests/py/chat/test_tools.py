@@ -52,6 +52,8 @@ def test_calls_are_found_however_the_text_is_cut(size: int) -> None:
     two = '[{"name": "add", "arguments": {"a": 1}}, {"name": "say", "arguments": {}}]'
     assert read("mistral", two, size) == [one, Call("say", "{}")]
     assert read("mistral", "[1, 2]", size) == ["[1, 2]"]
+    unnamed = f'{OPEN}\n{{"name": "a\\q", '
+    assert read("hermes", unnamed, size) == [unnamed], "a name that is no JSON"
     assert read("mistral", '[{"name": 1}]', size) == ['[{"name": 1}]']
 
 
