@@ -20,6 +20,14 @@ def human_size(count: int) -> str:
     return f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
 
 
+def human_count(count: int) -> str:
+    """A large number in words: 7.24 billion."""
+    for size, name in ((10**9, "billion"), (10**6, "million")):
+        if count >= size:
+            return f"{count / size:.3g} {name}"
+    return str(count)
+
+
 def _meminfo() -> dict[str, int]:
     """Linux's /proc/meminfo in bytes; empty elsewhere."""
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import output
 from ..argv import Option, Verb
-from ..units import human_size
+from ..units import human_count, human_size
 from .common import terminated_as_interrupted
 
 if TYPE_CHECKING:
@@ -139,20 +139,12 @@ def _described(plan: Plan, by_way_of: Plan | None = None) -> str:
     table = "".join(f"  {name:8} {tensors:>14} {size:>9}\n" for name, tensors, size in rows)
     seconds = plan.seconds or 0.0
     time = "a second" if seconds < 1.5 else f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-    head = f"{plan.path}: {plan.architecture}, {_count(plan.parameters)} parameters\n"
+    head = f"{plan.path}: {plan.architecture}, {human_count(plan.parameters)} parameters\n"
     way = ""
     if by_way_of is not None:
         kind, size = by_way_of.stored_type.upper(), human_size(by_way_of.nbytes)
         way = f"  by way of a file of {kind} beside it, {size}, which is removed again\n"
     return f"{head}{table}{way}  about {time} if the disk keeps up; nothing is written yet\n"
-
-
-def _count(n: int) -> str:
-    """7.2 billion."""
-    for size, name in ((10**9, "billion"), (10**6, "million")):
-        if n >= size:
-            return f"{n / size:.3g} {name}"
-    return str(n)
 
 
 VERBS: dict[str, Verb] = {

@@ -72,7 +72,7 @@ def show(model: str, ctx: int | None = None, as_json: bool = False) -> None:
 
 def _described(facts: dict[str, Any], here: dict[str, Any]) -> str:
     """What a person wants to know before running a model."""
-    from ..units import human_size
+    from ..units import human_count, human_size
 
     def of(value: int | None) -> str:
         return human_size(value) if value is not None else "?"
@@ -93,7 +93,7 @@ def _described(facts: dict[str, Any], here: dict[str, Any]) -> str:
         "file": facts["path"] or f"not downloaded yet; pocketllama pull {facts['name']}",
         "size": human_size(facts["size"]),
         "architecture": facts["architecture"],
-        "parameters": _count(parameters) if parameters else None,
+        "parameters": human_count(parameters) if parameters else None,
         "layers": facts["layers"],
         "context": _context(facts["context_length"], here["context_length"]),
         "vocabulary": f"{facts['vocab_size']} tokens ({facts['tokenizer']})" if facts["vocab_size"] else None,
@@ -112,13 +112,6 @@ def _context(trained: int | None, asked: int) -> str | None:
     if not trained:
         return None
     return f"{trained} tokens" + (f": less than the {asked} asked for" if asked > trained else "")
-
-
-def _count(parameters: int) -> str:
-    for size, word in ((1e9, "billion"), (1e6, "million")):
-        if parameters >= size:
-            return f"{parameters / size:.2f} {word}"
-    return str(parameters)
 
 
 def _speed(tokens_per_second: float, bandwidth: float) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from pocketllama.models.patience import Say
 from pocketllama.units import human_size
 
 
@@ -28,7 +29,7 @@ class ProgressEvent:
 Progress = Callable[[ProgressEvent], None]
 
 
-def notes(progress: Progress | None, file: str) -> Callable[[str], None] | None:
+def notes(progress: Progress | None, file: str) -> Say | None:
     """Says of `file` what is waited for, before its first byte is here."""
     return None if progress is None else lambda note: progress(ProgressEvent(file, 0, None, note))
 
