@@ -255,10 +255,12 @@ void multiply_many(const Product& m, int zero,
     for (int64_t g = 0; g < groups; g += kChunkGroups) {
       const int64_t here = groups - g < kChunkGroups ? groups - g : kChunkGroups;
       unpack(m, rows, n_rows, g, here, panel);
-      const int64_t left = groups - g - here, next = (left > 0 ? left : groups) < kChunkGroups ? (left > 0 ? left : groups) : kChunkGroups;
+      // Further along these rows, or the beginnings of the rows below.
+      const int64_t left = groups - g - here, behind = left > 0 ? left : groups;
+      const int64_t next = bytes(behind < kChunkGroups ? behind : kChunkGroups);
       Coming<V> coming;
-      if (left > 0) coming = {rows + bytes(g + here), m.row_bytes, bytes(next)};
-      else if (r + V::kRows < m.rows) coming = {rows + V::kRows * m.row_bytes, m.row_bytes, bytes(next)};
+      if (left > 0) coming = {rows + bytes(g + here), m.row_bytes, next};
+      else if (r + V::kRows < m.rows) coming = {rows + V::kRows * m.row_bytes, m.row_bytes, next};
       for (int64_t t = 0; t < m.n; t += V::kTile) {
         const int64_t width = m.n - t < V::kTile ? m.n - t : V::kTile;
         const Tile multiply = t == 0 ? first_tiles[width] : tiles[width];
