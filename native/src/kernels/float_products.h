@@ -83,6 +83,9 @@ void multiply_floats(const Product& m) {
   multiply_float_streams<V, Weight, kRows, kTile>(m, w, stride, apart);
   int64_t together = V::kFloatBytes / (4 * m.cols) / kTile * kTile;
   if (together < kTile) together = kTile;
+  // Goes of about the same size: each reads all of the weights, for two tokens as for fifteen.
+  const int64_t goes = (m.n + together - 1) / together;
+  together = ((m.n + goes - 1) / goes + kTile - 1) / kTile * kTile;
   for (int64_t first = 0; first < m.n; first += together) {
     const int64_t end = first + together < m.n ? first + together : m.n;
     for (int64_t r = whole; r < m.rows; r += kRows) {
