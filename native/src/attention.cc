@@ -29,12 +29,6 @@ Scratch& scratch(int64_t head_dim, int64_t value_stride) {
   return s;
 }
 
-void prefetch(const std::byte* from, int64_t bytes) {
-#if defined(__GNUC__)
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
-#endif
-}
-
 // Items of one sequence that follow each other in the batch.
 struct Run {
   const Item* items;
@@ -57,16 +51,23 @@ struct Attention {
     return c.slides(layer) ? std::max<int64_t>(0, item.pos - c.window + 1) : 0;
   }
 
-  // Unpacks the block of keys and values that begins at position `at`, `n` of them.
-  AttentionBlock unpack(int64_t seq, int64_t kv_head, int64_t at, int64_t n) const {
+  // The block of keys and values that begins at position `at`, `n` of them, with some queries.
+  void attend_block(int64_t seq, int64_t kv_head, int64_t at, int64_t n, const AttentionQuery* queries, int64_t n_queries) const {
+    const std::byte *const keys = cache.key_block(layer, seq, kv_head, at), *const values = cache.value(layer, seq, kv_head, at);
     // Rows of values are whole vectors of any ISA, so that none is read in part.
     const int64_t value_stride = (c.value_dim + 15) / 16 * 16;
+    if (cache.type() == Type::F16 && n_queries <= k.few_queries && value_stride == c.value_dim) {
+      k.attend_halves({reinterpret_cast<const uint16_t*>(keys), reinterpret_cast<const uint16_t*>(values), c.head_dim, c.value_dim,
+                       value_stride, c.attn_scale, c.attn_soft_cap},
+                      queries, n_queries);
+    } else {
+      k.attend_block(unpack(keys, values, n, value_stride), queries, n_queries);
+    }
+  }
+
+  AttentionBlock unpack(const std::byte* keys, const std::byte* values, int64_t n, int64_t value_stride) const {
     Scratch& s = scratch(c.head_dim, value_stride);
-    const std::byte *const keys = cache.key(layer, seq, kv_head, at), *const values = cache.value(layer, seq, kv_head, at);
-    // What comes next, while this is worked on: the hardware's own prefetch ends with each page.
-    prefetch(keys + n * cache.key_bytes(), kAttentionKeys * cache.key_bytes());
-    prefetch(values + n * cache.value_bytes(), kAttentionKeys * cache.value_bytes());
-    cache.unpack(k, keys, s.rows.data(), n * c.head_dim);
+    cache.unpack_keys(k, keys, n, s.rows.data(), s.keys.data());
     if (value_stride == c.value_dim) {
       cache.unpack(k, values, s.values.data(), n * c.value_dim);
     } else {
@@ -74,7 +75,6 @@ struct Attention {
         cache.unpack(k, values + j * cache.value_bytes(), s.values.data() + j * value_stride, c.value_dim);
       }
     }
-    k.transpose_keys(s.rows.data(), c.head_dim, n, c.head_dim, s.keys.data());
     return {s.keys.data(), s.values.data(), c.head_dim, c.value_dim, value_stride, c.attn_scale, c.attn_soft_cap};
   }
 
@@ -103,7 +103,7 @@ struct Attention {
         query.behind = item.pos - block;
       }
       const int64_t n = std::min(kAttentionKeys, last + 1 - block);
-      k.attend_block(unpack(run.items[0].seq, kv_head, block, n), queries, end - begin);
+      attend_block(run.items[0].seq, kv_head, block, n, queries, end - begin);
     }
     for (int64_t i = 0; i < end - begin; ++i) k.scale(queries[i].out, 1.0f / sum[i], c.value_dim);
   }
@@ -114,11 +114,13 @@ struct Attention {
 void store(const Config& c, KvCache& cache, Ops& ops, int64_t layer, std::span<const Item> batch, const float* k,
            const float* v) {
   const Kernels& table = ops.kernels();
-  ops.pool().parallel_for(static_cast<int64_t>(batch.size()), 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Item& item = batch[static_cast<size_t>(i)];
-      for (int64_t head = 0; head < c.n_kv_heads; ++head) {
-        cache.pack(table, k + i * c.kv_dim() + head * c.head_dim, cache.key(layer, item.seq, head, item.pos), c.head_dim);
+  const auto n = static_cast<int64_t>(batch.size());
+  // By heads: neighbouring positions share lines of the caches, which threads should not.
+  ops.pool().parallel_for(c.n_kv_heads, n <= 8 ? c.n_kv_heads : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t head = begin; head < end; ++head) {
+      for (int64_t i = 0; i < n; ++i) {
+        const Item& item = batch[static_cast<size_t>(i)];
+        cache.put_key(table, k + i * c.kv_dim() + head * c.head_dim, layer, item.seq, head, item.pos);
         cache.pack(table, v + i * c.v_dim() + head * c.value_dim, cache.value(layer, item.seq, head, item.pos), c.value_dim);
       }
     }

@@ -15,6 +15,8 @@ namespace {
 
 int64_t row_bytes(Type type, int64_t n) { return n / info(type).block_elements * info(type).block_bytes; }
 
+int64_t blocks(int64_t n_ctx) { return n_ctx / kAttentionKeys + (n_ctx % kAttentionKeys != 0 ? 1 : 0); }
+
 }  // namespace
 
 void KvCache::pack(const Kernels& k, const float* from, std::byte* to, int64_t n) const {
@@ -43,20 +45,78 @@ void KvCache::unpack(const Kernels& k, const std::byte* from, float* to, int64_t
   }
 }
 
+template <class Use>
+void KvCache::with_column(int64_t layer, int64_t seq, int64_t head, int64_t pos, Use use) const {
+  std::byte* const block = key_block(layer, seq, head, pos);
+  if (type_ == Type::F16) use(reinterpret_cast<uint16_t*>(block) + pos % kAttentionKeys);
+  else use(reinterpret_cast<float*>(block) + pos % kAttentionKeys);
+}
+
+void KvCache::put_key(const Kernels& k, const float* key, int64_t layer, int64_t seq, int64_t head, int64_t pos) {
+  if (type_ == Type::Q8_0) return pack(k, key, key_block(layer, seq, head, pos) + pos % kAttentionKeys * key_bytes_, head_dim_);
+  with_column(layer, seq, head, pos, [&](auto* column) {
+    if constexpr (sizeof *column == sizeof *key) {
+      for (int64_t i = 0; i < head_dim_; ++i) column[i * kAttentionKeys] = key[i];
+    } else {
+      uint16_t some[64];
+      for (int64_t at = 0; at < head_dim_; at += 64) {
+        const int64_t n = std::min<int64_t>(64, head_dim_ - at);
+        k.f32_to_f16(key + at, some, n);
+        for (int64_t i = 0; i < n; ++i) column[(at + i) * kAttentionKeys] = some[i];
+      }
+    }
+  });
+}
+
+void KvCache::get_key(const Kernels& k, int64_t layer, int64_t seq, int64_t head, int64_t pos, float* key) const {
+  if (type_ == Type::Q8_0) return unpack(k, key_block(layer, seq, head, pos) + pos % kAttentionKeys * key_bytes_, key, head_dim_);
+  with_column(layer, seq, head, pos, [&](const auto* column) {
+    for (int64_t i = 0; i < head_dim_; ++i) {
+      if constexpr (sizeof *column == sizeof *key) key[i] = column[i * kAttentionKeys];
+      else key[i] = f16_to_f32(column[i * kAttentionKeys]);
+    }
+  });
+}
+
+void KvCache::move_keys(int64_t layer, int64_t seq, int64_t head, int64_t to, int64_t from, int64_t n) {
+  if (type_ == Type::Q8_0) {  // a head's blocks follow each other, and so do their rows
+    const auto row = [&](int64_t pos) { return key_block(layer, seq, head, 0) + pos * key_bytes_; };
+    std::memmove(row(to), row(from), static_cast<size_t>(n * key_bytes_));
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    with_column(layer, seq, head, from + i, [&](const auto* source) {
+      with_column(layer, seq, head, to + i, [&](auto* column) {
+        if constexpr (sizeof *source == sizeof *column) {
+          for (int64_t j = 0; j < head_dim_; ++j) column[j * kAttentionKeys] = source[j * kAttentionKeys];
+        }
+      });
+    });
+  }
+}
+
+void KvCache::unpack_keys(const Kernels& k, const std::byte* block, int64_t n, float* rows, float* out) const {
+  if (type_ != Type::Q8_0) return unpack(k, block, out, head_dim_ * kAttentionKeys);
+  unpack(k, block, rows, n * head_dim_);
+  k.transpose_keys(rows, head_dim_, n, head_dim_, out);
+}
+
 uint64_t KvCache::bytes_needed(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type) {
   // Callers may ask for any context: the product is held at what no machine has, and fits an int64_t still.
-  auto bytes = static_cast<uint64_t>(row_bytes(type, c.kv_dim()) + row_bytes(type, c.v_dim()));
-  for (const int64_t factor : {c.n_layers, n_seqs, n_ctx}) {
-    if (bytes > static_cast<uint64_t>(INT64_MAX) / static_cast<uint64_t>(std::max<int64_t>(factor, 1))) return INT64_MAX;
-    bytes *= static_cast<uint64_t>(factor);
-  }
-  return bytes;
+  const auto times = [](uint64_t bytes, int64_t factor) {
+    const auto most = static_cast<uint64_t>(INT64_MAX) / static_cast<uint64_t>(std::max<int64_t>(factor, 1));
+    return bytes > most ? static_cast<uint64_t>(INT64_MAX) : bytes * static_cast<uint64_t>(factor);
+  };
+  const auto keys = times(static_cast<uint64_t>(row_bytes(type, c.kv_dim()) * kAttentionKeys), blocks(n_ctx));
+  const auto values = times(static_cast<uint64_t>(row_bytes(type, c.v_dim())), n_ctx);
+  return std::min<uint64_t>(times(times(keys, c.n_layers), n_seqs) + times(times(values, c.n_layers), n_seqs), INT64_MAX);
 }
 
 void KvCache::Free::operator()(std::byte* p) const { std::free(p); }
 
 KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
-    : n_seqs_(n_seqs), n_ctx_(n_ctx), n_heads_(c.n_kv_heads), type_(type), bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
+    : n_seqs_(n_seqs), n_ctx_(n_ctx), n_blocks_(blocks(n_ctx)), n_heads_(c.n_kv_heads), head_dim_(c.head_dim), type_(type),
+      bytes_(bytes_needed(c, n_seqs, n_ctx, type)) {
   const int64_t block = info(type).block_elements;
   if (c.head_dim % block != 0 || c.value_dim % block != 0) {
     fail(ErrorKind::kUsage,
@@ -68,7 +128,7 @@ KvCache::KvCache(const Config& c, int64_t n_seqs, int64_t n_ctx, Type type)
   // calloc of this size maps zero pages, which cost nothing until they are written.
   data_.reset(static_cast<std::byte*>(std::calloc(bytes_, 1)));
   if (!data_) fail_memory(bytes_, "the keys and values of a context");
-  values_at_ = c.n_layers * n_seqs * n_heads_ * n_ctx * key_bytes_;  // smaller than what there is
+  values_at_ = c.n_layers * n_seqs * n_heads_ * n_blocks_ * key_block_bytes();  // smaller than what there is
 }
 
 }  // namespace pl

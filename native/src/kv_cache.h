@@ -20,16 +20,26 @@ class KvCache {
   Type type() const { return type_; }
   uint64_t bytes() const { return bytes_; }
 
-  // The key of `pos` of one KV head: (head_dim) elements of type(), as in a row of a matrix of that type. A head's keys
-  // follow each other, for attention reads them one after the other.
-  std::byte* key(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
-    return data_.get() + (((layer * n_seqs_ + seq) * n_heads_ + head) * n_ctx_ + pos) * key_bytes_;
+  // The keys of one KV head lie in blocks of kAttentionKeys positions, as attention wants them: F16 and F32 as columns,
+  // (head_dim, kAttentionKeys), so that a product with a query needs no sum across lanes; Q8_0, whose blocks run along a key,
+  // as rows. This is where the block begins that holds `pos`.
+  std::byte* key_block(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
+    const int64_t block = ((layer * n_seqs_ + seq) * n_heads_ + head) * n_blocks_ + pos / kAttentionKeys;
+    return data_.get() + block * key_block_bytes();
   }
-  // … and the value: (value_dim).
+  int64_t key_block_bytes() const { return kAttentionKeys * key_bytes_; }
+  // Its first n keys as floats (head_dim, kAttentionKeys); `rows` has room for as many.
+  void unpack_keys(const Kernels& k, const std::byte* block, int64_t n, float* rows, float* out) const;
+  // The key of one position: (head_dim).
+  void put_key(const Kernels& k, const float* key, int64_t layer, int64_t seq, int64_t head, int64_t pos);
+  void get_key(const Kernels& k, int64_t layer, int64_t seq, int64_t head, int64_t pos, float* key) const;
+  // Moves n keys down, bit by bit: those from `from` on to where those from `to` on are, which is below.
+  void move_keys(int64_t layer, int64_t seq, int64_t head, int64_t to, int64_t from, int64_t n);
+
+  // The value of `pos`: (value_dim) elements of type(), as in a row of a matrix of that type. A head's values follow each other.
   std::byte* value(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
     return data_.get() + values_at_ + (((layer * n_seqs_ + seq) * n_heads_ + head) * n_ctx_ + pos) * value_bytes_;
   }
-  int64_t key_bytes() const { return key_bytes_; }
   int64_t value_bytes() const { return value_bytes_; }
 
   // Floats to elements (n of them, of one head or of several positions), and back.
@@ -43,7 +53,11 @@ class KvCache {
     void operator()(std::byte* p) const;
   };
 
-  int64_t n_seqs_, n_ctx_, n_heads_;
+  // use(a pointer to the first element of the key of `pos`, of type uint16_t* or float*): the others are kAttentionKeys apart.
+  template <class Use>
+  void with_column(int64_t layer, int64_t seq, int64_t head, int64_t pos, Use use) const;
+
+  int64_t n_seqs_, n_ctx_, n_blocks_, n_heads_, head_dim_;
   Type type_;
   int64_t key_bytes_, value_bytes_, values_at_ = 0;
   uint64_t bytes_;

@@ -27,13 +27,13 @@ void shift(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTable
   if (c.rope != Rope::kNone) rope.prepare_turn(-static_cast<int32_t>(discard));
   const auto turn = c.rope == Rope::kInterleaved ? k.rope_interleaved : k.rope_halves;
   for (int64_t layer = 0; layer < c.n_layers; ++layer) {
-    const auto down = [&](std::byte* to, const std::byte* from, int64_t row_bytes) {
-      std::memmove(to, from, static_cast<size_t>(moved * row_bytes));
-    };
-    for (int64_t head = 0; head < c.n_kv_heads; ++head) {
-      down(cache.key(layer, seq, head, keep), cache.key(layer, seq, head, keep + discard), cache.key_bytes());
-      down(cache.value(layer, seq, head, keep), cache.value(layer, seq, head, keep + discard), cache.value_bytes());
-    }
+    ops.pool().parallel_for(c.n_kv_heads, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t head = begin; head < end; ++head) {
+        cache.move_keys(layer, seq, head, keep, keep + discard, moved);
+        std::memmove(cache.value(layer, seq, head, keep), cache.value(layer, seq, head, keep + discard),
+                     static_cast<size_t>(moved * cache.value_bytes()));
+      }
+    });
     if (!c.turns(layer)) continue;
     const float *cos = rope.cos(0, c.slides(layer)), *sin = rope.sin(0, c.slides(layer));
     for (int64_t at = 0; at < moved; at += state.max_batch) {
@@ -41,10 +41,9 @@ void shift(const Model& model, KvCache& cache, State& state, Ops& ops, RopeTable
         for (int64_t i = begin; i < end; ++i) {
           float* const turned = state.k.data() + i * c.kv_dim();
           for (int64_t head = 0; head < c.n_kv_heads; ++head) {
-            std::byte* const key = cache.key(layer, seq, head, keep + at + i);
-            cache.unpack(k, key, turned, c.head_dim);
+            cache.get_key(k, layer, seq, head, keep + at + i, turned);
             turn(turned, cos, sin, c.rope_dim);
-            cache.pack(k, turned, key, c.head_dim);
+            cache.put_key(k, turned, layer, seq, head, keep + at + i);
           }
         }
       });

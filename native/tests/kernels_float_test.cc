@@ -1,5 +1,6 @@
 // The kernels of floats, norms, activations, attention and rope: every ISA that this machine has against arithmetic in double.
 #include <algorithm>
+#include <limits>
 
 #include "../src/quant/half.h"
 #include "kernel_checks.h"
@@ -100,20 +101,37 @@ void test_rows(const Kernels& k, int64_t n) {
   }
 }
 
-// Some queries over a few blocks of keys, of which each sees its own part, against softmax in double; and each alone.
+std::vector<uint16_t> to_halves(const std::vector<float>& x) {
+  std::vector<uint16_t> out(x.size());
+  std::transform(x.begin(), x.end(), out.begin(), pl::f32_to_f16);
+  return out;
+}
+
+// Floats that are halves.
+std::vector<float> random_halves(int64_t n, uint32_t seed) {
+  std::vector<float> x = random_floats(n, seed);
+  for (float& v : x) v = pl::f16_to_f32(pl::f32_to_f16(v));
+  return x;
+}
+
+// Some queries over a few blocks of keys, of which each sees its own part, against softmax in double; each alone; and in halves.
 void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64_t queries, float cap, bool sink,
                     float slope) {
   constexpr int64_t kKeys = pl::kAttentionKeys, kBlocks = 3;
   const int64_t stride = (value_dim + 15) / 16 * 16, all = kKeys * kBlocks - 5;
-  const std::vector<float> keys = random_floats(kKeys * kBlocks * head_dim, 61), q = random_floats(queries * head_dim, 62, true);
-  const std::vector<float> values = random_floats(kKeys * kBlocks * stride, 63);
+  const std::vector<float> keys = random_halves(kKeys * kBlocks * head_dim, 61), q = random_floats(queries * head_dim, 62, true);
+  const std::vector<float> values = random_halves(kKeys * kBlocks * stride, 63);
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim)), start = sink ? 0.7f : -kInf;
-  const auto run = [&](int64_t from, int64_t n, std::vector<float>& out) {
+  const auto run = [&](int64_t from, int64_t n, std::vector<float>& out, bool halves = false) {
     std::vector<float> top(static_cast<size_t>(n), start), sum(static_cast<size_t>(n), sink ? 1.0f : 0.0f);
     std::vector<float> transposed(static_cast<size_t>(kKeys * head_dim));
     for (int64_t block = 0; block < kBlocks; ++block) {
-      k.transpose_keys(keys.data() + block * kKeys * head_dim, head_dim, std::min(kKeys, all - block * kKeys), head_dim,
-                       transposed.data());
+      const int64_t there = std::min(kKeys, all - block * kKeys);
+      k.transpose_keys(keys.data() + block * kKeys * head_dim, head_dim, there, head_dim, transposed.data());
+      for (int64_t i = 0; i < head_dim * kKeys; ++i) {
+        // Where no key is there may be anything.
+        if (i % kKeys >= there) transposed[static_cast<size_t>(i)] = std::numeric_limits<float>::quiet_NaN();
+      }
       std::vector<pl::AttentionQuery> asked;
       for (int64_t i = 0; i < n; ++i) {
         const auto at = static_cast<size_t>(i);
@@ -123,13 +141,23 @@ void test_attention(const Kernels& k, int64_t head_dim, int64_t value_dim, int64
         asked.push_back({q.data() + (from + i) * head_dim, out.data() + i * value_dim, &top[at], &sum[at], first, end, slope,
                          100 + 5 * (from + i) - block * kKeys});
       }
-      k.attend_block({transposed.data(), values.data() + block * kKeys * stride, head_dim, value_dim, stride, scale, cap},
-                     asked.data(), n);
+      const float* const block_values = values.data() + block * kKeys * stride;
+      if (halves) {
+        const std::vector<uint16_t> half_keys = to_halves(transposed), half_values = to_halves({block_values, block_values + kKeys * stride});
+        k.attend_halves({half_keys.data(), half_values.data(), head_dim, value_dim, stride, scale, cap}, asked.data(), n);
+      } else {
+        k.attend_block({transposed.data(), block_values, head_dim, value_dim, stride, scale, cap}, asked.data(), n);
+      }
     }
     for (int64_t i = 0; i < n * value_dim; ++i) out[static_cast<size_t>(i)] /= sum[static_cast<size_t>(i / value_dim)];
   };
   std::vector<float> out(static_cast<size_t>(queries * value_dim)), alone(static_cast<size_t>(value_dim));
   run(0, queries, out);
+  if (k.attend_halves && stride == value_dim) {
+    std::vector<float> same(out.size());
+    run(0, queries, same, true);
+    CHECK(std::memcmp(same.data(), out.data(), 4 * out.size()) == 0);
+  }
   for (int64_t i = 0; i < queries; ++i) {
     std::vector<double> expected(static_cast<size_t>(value_dim));
     double sum = sink ? std::exp(d(start)) : 0.0;

@@ -21,23 +21,28 @@ PL_INLINE typename V::F scaled_score(typename V::F x, float scale, float cap) {
   return V::multiply(tanh, V::floats(cap));
 }
 
-// Vectors of sums for each of kQueries, and of what they are multiplied with.
-constexpr int kAcross = 4;
+// Vectors of sums for each of kQueries, and of what they are multiplied with: one alone would wait for its four.
+template <class V, int kQueries>
+constexpr int kAcross = kQueries == 1 && V::kRows <= 8 ? 8 : 4;
+
+inline const float* elements(const float* p) { return p; }
+inline const Half* elements(const uint16_t* p) { return reinterpret_cast<const Half*>(p); }
 
 // scores(t, ·) = keys · q(t) for the keys [at, at + kAcross vectors).
-template <class V, int kQueries>
-PL_INLINE void score_keys(const AttentionBlock& b, const AttentionQuery* queries, int64_t at, float (*scores)[kAttentionKeys]) {
+template <class V, int kQueries, class Block>
+PL_INLINE void score_keys(const Block& b, const AttentionQuery* queries, int64_t at, float (*scores)[kAttentionKeys]) {
+  constexpr int kAcross = pl::kAcross<V, kQueries>;
   typename V::F sums[kQueries][kAcross];
   PL_UNROLL for (auto& row : sums) {
     PL_UNROLL for (auto& sum : row) sum = V::floats(0.0f);
   }
-  const float* keys = b.keys + at;
+  const auto* keys = elements(b.keys) + at;
   for (int64_t i = 0; i < b.head_dim; ++i, keys += kAttentionKeys) {
-    typename V::F k[kAcross];
-    PL_UNROLL for (int v = 0; v < kAcross; ++v) k[v] = V::load_floats(keys + v * V::kRows);
-    PL_UNROLL for (int t = 0; t < kQueries; ++t) {
-      const typename V::F q = V::floats_at(queries[t].q + i);
-      PL_UNROLL for (int v = 0; v < kAcross; ++v) sums[t][v] = V::multiply_add(k[v], q, sums[t][v]);
+    typename V::F q[kQueries];
+    PL_UNROLL for (int t = 0; t < kQueries; ++t) q[t] = V::floats_at(queries[t].q + i);
+    PL_UNROLL for (int v = 0; v < kAcross; ++v) {
+      const typename V::F k = V::load_row(keys + v * V::kRows);
+      PL_UNROLL for (int t = 0; t < kQueries; ++t) sums[t][v] = V::multiply_add(k, q[t], sums[t][v]);
     }
   }
   PL_UNROLL for (int t = 0; t < kQueries; ++t) {
@@ -78,8 +83,8 @@ PL_INLINE float weigh(const AttentionQuery& query, float* scores) {
 
 // out(t, ·) = shrink(t) * out(t, ·) + Σ p(t, j) * values(j, ·) for kVectors vectors of elements from `at` on, the last of
 // `some` elements. Only keys that one of the queries sees are looked at; to the others their weights are 0.
-template <class V, int kQueries, int kVectors>
-PL_INLINE void add_values(const AttentionBlock& b, const AttentionQuery* queries, const float* shrink,
+template <class V, int kQueries, int kVectors, class Block>
+PL_INLINE void add_values(const Block& b, const AttentionQuery* queries, const float* shrink,
                           const float (*p)[kAttentionKeys], int64_t first, int64_t end, int64_t at, int64_t some) {
   typename V::F sums[kQueries][kVectors];
   PL_UNROLL for (int t = 0; t < kQueries; ++t) {
@@ -88,12 +93,13 @@ PL_INLINE void add_values(const AttentionBlock& b, const AttentionQuery* queries
       sums[t][v] = V::multiply(out, V::floats(shrink[t]));
     }
   }
+  const auto* const values = elements(b.values) + at;
   for (int64_t j = first; j < end; ++j) {
-    typename V::F value[kVectors];
-    PL_UNROLL for (int v = 0; v < kVectors; ++v) value[v] = V::load_floats(b.values + j * b.value_stride + at + v * V::kRows);
-    PL_UNROLL for (int t = 0; t < kQueries; ++t) {
-      const typename V::F weight = V::floats_at(&p[t][j]);
-      PL_UNROLL for (int v = 0; v < kVectors; ++v) sums[t][v] = V::multiply_add(value[v], weight, sums[t][v]);
+    typename V::F weight[kQueries];
+    PL_UNROLL for (int t = 0; t < kQueries; ++t) weight[t] = V::floats_at(&p[t][j]);
+    PL_UNROLL for (int v = 0; v < kVectors; ++v) {
+      const typename V::F value = V::load_row(values + j * b.value_stride + v * V::kRows);
+      PL_UNROLL for (int t = 0; t < kQueries; ++t) sums[t][v] = V::multiply_add(value, weight[t], sums[t][v]);
     }
   }
   PL_UNROLL for (int t = 0; t < kQueries; ++t) {
@@ -103,8 +109,9 @@ PL_INLINE void add_values(const AttentionBlock& b, const AttentionQuery* queries
   }
 }
 
-template <class V, int kQueries>
-void attend_tile(const AttentionBlock& b, const AttentionQuery* queries) {
+template <class V, int kQueries, class Block>
+void attend_tile(const Block& b, const AttentionQuery* queries) {
+  constexpr int kAcross = pl::kAcross<V, kQueries>;
   alignas(64) float scores[kQueries][kAttentionKeys];
   for (int64_t at = 0; at < kAttentionKeys; at += kAcross * V::kRows) score_keys<V, kQueries>(b, queries, at, scores);
   float shrink[kQueries];
@@ -124,8 +131,8 @@ void attend_tile(const AttentionBlock& b, const AttentionQuery* queries) {
   }
 }
 
-template <class V>
-void attend_block(const AttentionBlock& b, const AttentionQuery* queries, int64_t n) {
+template <class V, class Block>
+void attend_block(const Block& b, const AttentionQuery* queries, int64_t n) {
   for (; n >= V::kQueries; n -= V::kQueries, queries += V::kQueries) attend_tile<V, V::kQueries>(b, queries);
   unroll<1, V::kQueries>([&](auto t) {
     if (n == t.value) attend_tile<V, t.value>(b, queries);
@@ -152,9 +159,14 @@ void transpose_keys(const float* rows, int64_t stride, int64_t n, int64_t head_d
   }
 }
 
+// Halves are unpacked for each tile of queries anew; with more tiles it pays to do it once.
+constexpr int kFewTiles = 3;
+
 template <class V>
 void fill_attention(Kernels& table) {
-  table.attend_block = attend_block<V>;
+  table.attend_block = attend_block<V, AttentionBlock>;
+  table.attend_halves = attend_block<V, HalfAttentionBlock>;
+  table.few_queries = kFewTiles * V::kQueries;
   table.transpose_keys = transpose_keys<V>;
 }
 

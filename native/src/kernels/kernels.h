@@ -52,13 +52,16 @@ struct MatType {
 // Keys that attention looks at together.
 constexpr int64_t kAttentionKeys = 64;
 
-// A block of up to so many keys of one KV head, with their values, in F32.
-struct AttentionBlock {
-  const float* keys;    // (head_dim, kAttentionKeys); zeros for keys that are not there
-  const float* values;  // (kAttentionKeys, value_stride), of which value_dim are used; finite up to a whole vector
+// A block of up to so many keys of one KV head, with their values, as floats or as halves.
+template <class Element>
+struct AttentionBlockOf {
+  const Element* keys;    // (head_dim, kAttentionKeys); anything where no key is
+  const Element* values;  // (kAttentionKeys, value_stride), of which value_dim are used; finite up to a whole vector
   int64_t head_dim, value_dim, value_stride;
   float scale, soft_cap;  // a score is scale * (q · key), then soft_cap * tanh(score / soft_cap) if soft_cap > 0
 };
+using AttentionBlock = AttentionBlockOf<float>;
+using HalfAttentionBlock = AttentionBlockOf<uint16_t>;
 
 // A query on its way through the blocks. It sees the keys [first, end) of this one; there may be none.
 struct AttentionQuery {
@@ -113,6 +116,10 @@ struct Kernels {
 
   // n queries, each on its own, over one block of keys.
   void (*attend_block)(const AttentionBlock& block, const AttentionQuery* queries, int64_t n);
+  // The same to the last bit for keys and values in F16, where up to `few_queries` take less time so than with the block
+  // unpacked; value_stride is value_dim then, and whole vectors.
+  void (*attend_halves)(const HalfAttentionBlock& block, const AttentionQuery* queries, int64_t n) = nullptr;
+  int64_t few_queries = 0;
   // out (head_dim, kAttentionKeys) = the transpose of n rows of keys, `stride` apart; zeros for what is not there.
   void (*transpose_keys)(const float* rows, int64_t stride, int64_t n, int64_t head_dim, float* out);
 
