@@ -113,6 +113,8 @@ PL_API int32_t pl_bos(pl_llm* llm);            /* the beginning-of-sequence toke
 PL_API int32_t pl_eos(pl_llm* llm);            /* the main end-of-sequence token, -1 if there is none */
 PL_API int32_t pl_adds_bos(pl_llm* llm);       /* 1 if texts of this model begin with bos */
 PL_API int32_t pl_is_end(pl_llm* llm, int32_t token); /* 1 if `token` ends a generation */
+/* All tokens for which it is 1, ascending. Writes up to `capacity` ids; returns how many there are. */
+PL_API int64_t pl_ends(pl_llm* llm, int32_t* out, int64_t capacity);
 
 enum { PL_MEMORY_WEIGHTS = 0, PL_MEMORY_CACHE = 1, PL_MEMORY_ARRAYS = 2 };
 /* Bytes that the model takes: of its files (mapped ones are only as resident as they are used), of the cache (which

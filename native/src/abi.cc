@@ -157,6 +157,10 @@ int32_t pl_is_end(pl_llm* llm, int32_t token) {
   return guarded([&] { return int32_t{engines().find(llm, "model")->tokenizer().is_end(token)}; }, failed_int);
 }
 
+int64_t pl_ends(pl_llm* llm, int32_t* out, int64_t capacity) {
+  return guarded([&] { return copy_out(engines().find(llm, "model")->tokenizer().end_ids(), out, capacity); }, failed_count);
+}
+
 int64_t pl_memory(pl_llm* llm, int32_t what) {
   return guarded(
       [&] {

@@ -119,7 +119,6 @@ MappedFile MappedFile::open(const std::string& path, bool use_mmap) {
 }
 
 void MappedFile::discard(std::span<const std::byte>) const {}
-void MappedFile::prefetch() const {}
 
 void MappedFile::close() noexcept {
   if (mapped_) UnmapViewOfFile(data_);
@@ -195,10 +194,6 @@ void MappedFile::discard(std::span<const std::byte> part) const {
   // madvise, as posix_madvise(DONTNEED) does nothing in glibc. The pages are a file's and clean: they can be
   // read again.
   if (from < to) (void)madvise(const_cast<std::byte*>(data_) + from, to - from, MADV_DONTNEED);
-}
-
-void MappedFile::prefetch() const {
-  if (mapped_) (void)posix_madvise(const_cast<std::byte*>(data_), size_, POSIX_MADV_WILLNEED);
 }
 
 void MappedFile::close() noexcept {

@@ -35,8 +35,6 @@ class MappedFile {
   // The pages that lie wholly within `part` need not stay in memory: they are read again if touched again.
   // Only a hint, and nothing for a file that was not mapped.
   void discard(std::span<const std::byte> part) const;
-  // The whole file will be read soon: a hint to bring it in meanwhile.
-  void prefetch() const;
 
  private:
   void close() noexcept;

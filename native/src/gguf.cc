@@ -135,8 +135,11 @@ void Gguf::discard(const TensorInfo& tensor) const {
   for (const MappedFile& file : files_) file.discard({tensor.data, tensor.nbytes});
 }
 
-void Gguf::prefetch() const {
-  for (const MappedFile& file : files_) file.prefetch();
+bool Gguf::mapped(const TensorInfo& tensor) const {
+  return std::any_of(files_.begin(), files_.end(), [&](const MappedFile& file) {
+    const std::span<const std::byte> bytes = file.bytes();
+    return file.mapped() && tensor.data >= bytes.data() && tensor.data < bytes.data() + bytes.size();
+  });
 }
 
 void Gguf::release() {

@@ -102,8 +102,8 @@ class Gguf {
 
   // The tensor was copied elsewhere: its pages need not stay in memory. It can still be read.
   void discard(const TensorInfo& tensor) const;
-  // All tensors will be read soon: a hint to bring them in meanwhile. Only where they fit into memory.
-  void prefetch() const;
+  // Whether the tensor's bytes are those of a mapped file.
+  bool mapped(const TensorInfo& tensor) const;
   // Lets go of the files. Names, shapes and types stay; metadata, views and tensors' data are gone.
   void release();
 

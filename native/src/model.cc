@@ -277,7 +277,7 @@ Layer Loader::layer(int64_t i) {
 }  // namespace
 
 std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
-  auto model = std::unique_ptr<Model>(new Model{Gguf::open(path, use_mmap), {}, {}, {}});
+  auto model = std::unique_ptr<Model>(new Model{Gguf::open(path, use_mmap), {}, {}, {}, nullptr});
   model->config = read_config(model->file);
   const Config& c = model->config;
   Weights& w = model->weights;
@@ -303,6 +303,13 @@ std::unique_ptr<Model> Model::load(const std::string& path, bool use_mmap) {
          w.rope_factors_long ? "short" : "long");
   }
   load.expect_all_taken();
+  std::vector<std::span<const std::byte>> parts;
+  for (const TensorInfo& t : model->file.tensors()) {
+    // Of the embedding a text needs a few rows, unless it is the output's matrix as well.
+    const bool rows_only = t.data == w.token_embd.data && w.output.data != w.token_embd.data;
+    if (model->file.mapped(t) && !rows_only) parts.emplace_back(t.data, t.nbytes);
+  }
+  model->page_in = std::make_unique<PageIn>(std::move(parts));
   return model;
 }
 

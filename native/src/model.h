@@ -11,6 +11,7 @@
 #include "config.h"
 #include "gguf.h"
 #include "kernels/kernels.h"
+#include "page_in.h"
 #include "types.h"
 
 namespace pl {
@@ -107,6 +108,7 @@ struct Model {
   Config config;
   Weights weights;
   std::vector<std::unique_ptr<float[]>> vectors;  // norms and biases, converted to F32
+  std::unique_ptr<PageIn> page_in;                // of the mapped weights; the last member, for it looks at the file
 
   // Fails with kUnsupported for an architecture that is not in the table, kInvalidModel where file and header disagree.
   static std::unique_ptr<Model> load(const std::string& path, bool use_mmap);

@@ -152,6 +152,17 @@ def test_nothing_is_written_beyond_a_capacity(lib: Any, llm: int) -> None:
             guarded_bytes(lambda out, n, token=token: lib.pl_piece(llm, token, 2, out, n))
 
 
+def test_which_tokens_end_a_text(lib: Any, llm: int) -> None:
+    ends = [t for t in range(lib.pl_vocab_size(llm)) if lib.pl_is_end(llm, t) == 1]
+    assert ends and lib.pl_eos(llm) in ends
+    for capacity in range(len(ends) + 2):
+        out = (c_int32 * (len(ends) + 3))(*[GUARD] * (len(ends) + 3))
+        assert lib.pl_ends(llm, out, capacity) == len(ends)
+        written = min(capacity, len(ends))
+        assert out[:written] == ends[:written] and set(out[written:]) == {GUARD}
+    assert lib.pl_ends(llm, None, 0) == len(ends)
+
+
 def guarded_bytes(call: Callable[[Any, int], int]) -> None:
     n = call(None, 0)
     assert n >= 0

@@ -113,7 +113,7 @@ _SIGNATURES: dict[str, tuple[list[Any], Any]] = {
     "memory": ([c_void_p, c_int32], c_int64),
     "bos": ([c_void_p], c_int32),
     "adds_bos": ([c_void_p], c_int32),
-    "is_end": ([c_void_p, c_int32], c_int32),
+    "ends": ([c_void_p, _i32_p, c_int64], c_int64),
     "tokenize": ([c_void_p, c_char_p, c_int64, c_int32, _i32_p, c_int64], c_int64),
     "piece": ([c_void_p, c_int32, c_int32, c_char_p, c_int64], c_int64),
     "detokenize": ([c_void_p, _i32_p, c_int64, c_int32, c_char_p, c_int64], c_int64),
@@ -203,9 +203,14 @@ class Own:
             bos=bos if bos >= 0 else None,
             add_bos=bool(self.call("adds_bos")),
             add_space_prefix=False,  # decode() is the library's own here
-            ends=frozenset(t for t in range(self.vocab_size) if self.lib.pl_is_end(self.handle, t) == 1),
+            ends=self._ends(),
             nul=None,
         )
+
+    def _ends(self) -> frozenset[int]:
+        out = (c_int32 * self.call("ends", None, 0))()
+        self.call("ends", out, len(out))
+        return frozenset(out)
 
     def call(self, name: str, *args: Any) -> int:
         """One of our functions on this model; its error as an exception."""
