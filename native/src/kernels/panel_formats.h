@@ -184,7 +184,7 @@ struct LayoutQ4_1 {
 
 struct LayoutQ5_0 {
   static constexpr int kSize = 22, kZero = 16, kMax = 31;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kMins = false;
   template <class V, int kAt, class C>
   static PL_INLINE void scales(const C& c, Quads<V>& out) { out.scale[0] = c.template half<kAt>(); }
@@ -196,7 +196,7 @@ struct LayoutQ5_0 {
 
 struct LayoutQ5_1 {
   static constexpr int kSize = 24, kZero = 0, kMax = 31;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kMins = true;
   template <class V, int kAt, class C>
   static PL_INLINE void scales(const C& c, Quads<V>& out) { LayoutQ4_1::scales<V, kAt>(c, out); }
@@ -218,7 +218,7 @@ struct LayoutQ8_0 {
 
 struct LayoutIQ4_NL {
   static constexpr int kSize = 18, kZero = 0, kMax = 127;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = true, kMins = false;
   template <class V, int kAt, class C>
   static PL_INLINE void scales(const C& c, Quads<V>& out) { out.scale[0] = c.template half<kAt>(); }
@@ -299,7 +299,7 @@ struct FormatQ4_K {
 template <class V>
 struct FormatQ5_K {
   static constexpr int kGroups = 8, kBytes = 176, kZero = 0, kMax = 31;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kHalves = false, kMins = true;
 
   template <class Use>
