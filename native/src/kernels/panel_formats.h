@@ -171,7 +171,7 @@ struct LayoutQ4_0 {
 
 struct LayoutQ4_1 {
   static constexpr int kSize = 20, kZero = 0, kMax = 15;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kMins = true;
   template <class V, int kAt, class C>
   static PL_INLINE void scales(const C& c, Quads<V>& out) {
@@ -231,7 +231,7 @@ constexpr int8_t kFP4Raised[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9
 
 struct LayoutMXFP4 {
   static constexpr int kSize = 17, kZero = 12, kMax = 24;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kMins = false;
   template <class V, int kAt, class C>
   static PL_INLINE void scales(const C& c, Quads<V>& out) {
@@ -362,7 +362,7 @@ struct FormatQ6_K {
 template <class V>
 struct FormatQ2_K {
   static constexpr int kGroups = 8, kBytes = 84, kZero = 0, kMax = 3;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kHalves = true, kMins = true;
 
   template <class Use>
@@ -393,7 +393,7 @@ struct FormatQ2_K {
 template <class V>
 struct FormatQ3_K {
   static constexpr int kGroups = 8, kBytes = 110, kZero = 4, kMax = 7;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = false, kHalves = true, kMins = false;
 
   template <class Use>
@@ -434,7 +434,7 @@ struct FormatQ3_K {
 template <class V>
 struct FormatIQ4_XS {
   static constexpr int kGroups = 8, kBytes = 136, kZero = 0, kMax = 127;
-  static constexpr int kFew = 1;
+  static constexpr int kFew = 2;
   static constexpr bool kSigned = true, kHalves = false, kMins = false;
 
   template <class Use>
