@@ -45,54 +45,55 @@ void KvCache::unpack(const Kernels& k, const std::byte* from, float* to, int64_t
   }
 }
 
-template <class Use>
-void KvCache::with_column(int64_t layer, int64_t seq, int64_t head, int64_t pos, Use use) const {
-  std::byte* const block = key_block(layer, seq, head, pos);
-  if (type_ == Type::F16) use(reinterpret_cast<uint16_t*>(block) + pos % kAttentionKeys);
-  else use(reinterpret_cast<float*>(block) + pos % kAttentionKeys);
+template <class Element>
+Element* KvCache::column(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
+  return reinterpret_cast<Element*>(key_block(layer, seq, head, pos)) + pos % kAttentionKeys;
+}
+
+std::byte* KvCache::key_row(int64_t layer, int64_t seq, int64_t head, int64_t pos) const {
+  return key_block(layer, seq, head, pos) + pos % kAttentionKeys * key_bytes_;
 }
 
 void KvCache::put_key(const Kernels& k, const float* key, int64_t layer, int64_t seq, int64_t head, int64_t pos) {
-  if (type_ == Type::Q8_0) return pack(k, key, key_block(layer, seq, head, pos) + pos % kAttentionKeys * key_bytes_, head_dim_);
-  with_column(layer, seq, head, pos, [&](auto* column) {
-    if constexpr (sizeof *column == sizeof *key) {
-      for (int64_t i = 0; i < head_dim_; ++i) column[i * kAttentionKeys] = key[i];
-    } else {
-      uint16_t some[64];
-      for (int64_t at = 0; at < head_dim_; at += 64) {
-        const int64_t n = std::min<int64_t>(64, head_dim_ - at);
-        k.f32_to_f16(key + at, some, n);
-        for (int64_t i = 0; i < n; ++i) column[(at + i) * kAttentionKeys] = some[i];
-      }
+  if (type_ == Type::Q8_0) {
+    pack(k, key, key_row(layer, seq, head, pos), head_dim_);
+  } else if (type_ == Type::F32) {
+    float* const to = column<float>(layer, seq, head, pos);
+    for (int64_t i = 0; i < head_dim_; ++i) to[i * kAttentionKeys] = key[i];
+  } else {
+    auto* const to = column<uint16_t>(layer, seq, head, pos);
+    uint16_t some[64];
+    for (int64_t at = 0; at < head_dim_; at += 64) {
+      const int64_t n = std::min<int64_t>(64, head_dim_ - at);
+      k.f32_to_f16(key + at, some, n);
+      for (int64_t i = 0; i < n; ++i) to[(at + i) * kAttentionKeys] = some[i];
     }
-  });
+  }
 }
 
 void KvCache::get_key(const Kernels& k, int64_t layer, int64_t seq, int64_t head, int64_t pos, float* key) const {
-  if (type_ == Type::Q8_0) return unpack(k, key_block(layer, seq, head, pos) + pos % kAttentionKeys * key_bytes_, key, head_dim_);
-  with_column(layer, seq, head, pos, [&](const auto* column) {
-    for (int64_t i = 0; i < head_dim_; ++i) {
-      if constexpr (sizeof *column == sizeof *key) key[i] = column[i * kAttentionKeys];
-      else key[i] = f16_to_f32(column[i * kAttentionKeys]);
-    }
-  });
+  if (type_ == Type::Q8_0) {
+    unpack(k, key_row(layer, seq, head, pos), key, head_dim_);
+  } else if (type_ == Type::F32) {
+    const float* const from = column<float>(layer, seq, head, pos);
+    for (int64_t i = 0; i < head_dim_; ++i) key[i] = from[i * kAttentionKeys];
+  } else {
+    const auto* const from = column<uint16_t>(layer, seq, head, pos);
+    for (int64_t i = 0; i < head_dim_; ++i) key[i] = f16_to_f32(from[i * kAttentionKeys]);
+  }
 }
 
 void KvCache::move_keys(int64_t layer, int64_t seq, int64_t head, int64_t to, int64_t from, int64_t n) {
-  if (type_ == Type::Q8_0) {  // a head's blocks follow each other, and so do their rows
-    const auto row = [&](int64_t pos) { return key_block(layer, seq, head, 0) + pos * key_bytes_; };
-    std::memmove(row(to), row(from), static_cast<size_t>(n * key_bytes_));
-    return;
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    with_column(layer, seq, head, from + i, [&](const auto* source) {
-      with_column(layer, seq, head, to + i, [&](auto* column) {
-        if constexpr (sizeof *source == sizeof *column) {
-          for (int64_t j = 0; j < head_dim_; ++j) column[j * kAttentionKeys] = source[j * kAttentionKeys];
-        }
-      });
-    });
-  }
+  const auto move = [&]<class Element>(Element) {
+    for (int64_t i = 0; i < n; ++i) {
+      const Element* const key = column<Element>(layer, seq, head, from + i);
+      Element* const place = column<Element>(layer, seq, head, to + i);
+      for (int64_t j = 0; j < head_dim_; ++j) place[j * kAttentionKeys] = key[j * kAttentionKeys];
+    }
+  };
+  if (type_ == Type::F16) move(uint16_t{});
+  else if (type_ == Type::F32) move(float{});
+  else std::memmove(key_row(layer, seq, head, to), key_row(layer, seq, head, from), static_cast<size_t>(n * key_bytes_));  // rows follow each other
 }
 
 void KvCache::unpack_keys(const Kernels& k, const std::byte* block, int64_t n, float* rows, float* out) const {

@@ -53,9 +53,10 @@ class KvCache {
     void operator()(std::byte* p) const;
   };
 
-  // use(a pointer to the first element of the key of `pos`, of type uint16_t* or float*): the others are kAttentionKeys apart.
-  template <class Use>
-  void with_column(int64_t layer, int64_t seq, int64_t head, int64_t pos, Use use) const;
+  // The first element of the key of `pos`, the others are kAttentionKeys apart; or where its row begins.
+  template <class Element>
+  Element* column(int64_t layer, int64_t seq, int64_t head, int64_t pos) const;
+  std::byte* key_row(int64_t layer, int64_t seq, int64_t head, int64_t pos) const;
 
   int64_t n_seqs_, n_ctx_, n_blocks_, n_heads_, head_dim_;
   Type type_;

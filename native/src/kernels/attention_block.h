@@ -21,7 +21,7 @@ PL_INLINE typename V::F scaled_score(typename V::F x, float scale, float cap) {
   return V::multiply(tanh, V::floats(cap));
 }
 
-// Vectors of sums for each of kQueries, and of what they are multiplied with: one alone would wait for its four.
+// Vectors that kQueries are multiplied with at a time. A query alone takes more: with four sums each FMA would wait for the one before.
 template <class V, int kQueries>
 constexpr int kAcross = kQueries == 1 && V::kRows <= 8 ? 8 : 4;
 
