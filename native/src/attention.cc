@@ -65,6 +65,7 @@ struct Attention {
     }
   }
 
+  // n keys and their values as floats, in this thread's arrays.
   AttentionBlock unpack(const std::byte* keys, const std::byte* values, int64_t n, int64_t value_stride) const {
     Scratch& s = scratch(c.head_dim, value_stride);
     cache.unpack_keys(k, keys, n, s.rows.data(), s.keys.data());
@@ -115,7 +116,7 @@ void store(const Config& c, KvCache& cache, Ops& ops, int64_t layer, std::span<c
            const float* v) {
   const Kernels& table = ops.kernels();
   const auto n = static_cast<int64_t>(batch.size());
-  // By heads: neighbouring positions share lines of the caches, which threads should not.
+  // By heads: neighbouring positions share lines of the caches, which threads should not. A few tokens one thread does alone.
   ops.pool().parallel_for(c.n_kv_heads, n <= 8 ? c.n_kv_heads : 1, [&](int64_t begin, int64_t end) {
     for (int64_t head = begin; head < end; ++head) {
       for (int64_t i = 0; i < n; ++i) {

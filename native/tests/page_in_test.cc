@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
+#include <cstdio>
 #include <fstream>
 #include <string>
 
@@ -20,10 +20,11 @@ namespace {
 
 using Part = std::span<const std::byte>;
 
-std::string write_file(size_t bytes) {
-  const std::string path = "page_in_test.bin";
-  std::ofstream(path, std::ios::binary) << std::string(bytes, 'x');
-  return path;
+const char* const kPath = "page_in_test.bin";
+
+pl::MappedFile map_file(size_t bytes) {
+  std::ofstream(kPath, std::ios::binary) << std::string(bytes, 'x');
+  return pl::MappedFile::open(kPath, true);
 }
 
 #if defined(__linux__)
@@ -39,8 +40,8 @@ int present(const std::byte* page) {
 }
 
 // Whether this system does it at all: it is Linux from 5.14 on, and no emulator.
-bool possible(const std::string& path) {
-  const pl::MappedFile file = pl::MappedFile::open(path, true);
+bool possible() {
+  const pl::MappedFile file = map_file(1 << 20);
   const std::byte* const data = file.bytes().data();
   const bool before = present(data) == 0;
   return madvise(const_cast<std::byte*>(data), static_cast<size_t>(sysconf(_SC_PAGESIZE)), 22) == 0 && before && present(data) == 1;
@@ -48,12 +49,11 @@ bool possible(const std::string& path) {
 
 void test_pages_are_there() {
   constexpr size_t kBytes = size_t{9} << 20;  // more than two turns
-  const std::string path = write_file(kBytes);
-  if (!possible(path)) {
+  if (!possible()) {
     std::fputs("pages cannot be populated here, or not be looked at: skipped\n", stderr);
     return;
   }
-  const pl::MappedFile file = pl::MappedFile::open(path, true);
+  const pl::MappedFile file = map_file(kBytes);
   const Part bytes = file.bytes();
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const pl::PageIn page_in({bytes.subspan(1, page), bytes.subspan(4 * page + 100)});
@@ -62,22 +62,18 @@ void test_pages_are_there() {
   while (present(last) == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   for (size_t at = 5 * page; at < kBytes; at += page) CHECK_EQ(present(bytes.data() + at), 1);
   CHECK(bytes[kBytes - 1] == std::byte{'x'});
-  unlink(path.c_str());
 }
 
 void test_a_file_that_was_cut_short() {
-  const std::string path = write_file(size_t{1} << 20);
-  const pl::MappedFile file = pl::MappedFile::open(path, true);
-  CHECK_EQ(truncate(path.c_str(), 100), 0);
-  { const pl::PageIn page_in({file.bytes()}); }
-  unlink(path.c_str());
+  const pl::MappedFile file = map_file(size_t{1} << 20);
+  CHECK_EQ(truncate(kPath, 100), 0);
+  const pl::PageIn page_in({file.bytes()});
 }
 
 #endif
 
 void test_any_part() {
-  const std::string path = write_file(100000);
-  const pl::MappedFile file = pl::MappedFile::open(path, true);
+  const pl::MappedFile file = map_file(100000);
   for (const size_t n : {size_t{0}, size_t{1}, size_t{4096}, size_t{100000}}) {
     for (int i = 0; i < 20; ++i) const pl::PageIn page_in({file.bytes().first(n), file.bytes().last(n), {}});  // gone at once
   }
@@ -92,5 +88,6 @@ int main() {
   test_a_file_that_was_cut_short();
 #endif
   test_any_part();
+  std::remove(kPath);
   return check_failures();
 }

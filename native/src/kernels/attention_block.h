@@ -159,7 +159,7 @@ void transpose_keys(const float* rows, int64_t stride, int64_t n, int64_t head_d
   }
 }
 
-// Halves are unpacked for each tile of queries anew; with more tiles it pays to do it once.
+// Halves become floats for each tile of queries anew; with more tiles than this it pays to unpack a block once.
 constexpr int kFewTiles = 3;
 
 template <class V>
