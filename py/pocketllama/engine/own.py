@@ -145,11 +145,13 @@ def identify(library: native.Library, lib: ctypes.CDLL) -> native.Library:
 
 
 def bind(lib: ctypes.CDLL) -> ctypes.CDLL:
-    """`lib` with the signatures of our functions; EngineError if it has none."""
+    """`lib` with the signatures of our functions; EngineError if it has none, or those of another version."""
     if not speaks(lib):
         raise EngineError(f"{lib._name} is not pocketllama's own library.", remedy="pocketllama build")
     for name, (argtypes, restype) in _SIGNATURES.items():
-        function = getattr(lib, f"pl_{name}")
+        function = getattr(lib, f"pl_{name}", None)
+        if function is None:
+            raise EngineError(f"{lib._name} is of another version: it has no pl_{name}.", remedy="pocketllama build")
         function.argtypes, function.restype = argtypes, restype
     return lib
 
