@@ -8,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "../src/cpu.h"
 #include "../src/kernels/kernels.h"
 #include "../src/rng.h"
 #include "check.h"
@@ -43,7 +44,32 @@ double d(T x) {
   return static_cast<double>(x);
 }
 
-// Calls with each table of kernels that this machine has.
+#if defined(POCKETLLAMA_EMULATED)
+void fill_emulated_vnni(pl::Kernels& table);         // emulated_vnni.cc
+void fill_emulated_avx512(pl::Kernels& table);       // emulated_avx512.cc
+void fill_emulated_avx512_vnni(pl::Kernels& table);  // emulated_avx512_vnni.cc
+
+// Calls with the kernels of instruction sets that the machine may lack, done by AVX2's instructions.
+template <class Function>
+void each_emulated(Function&& function) {
+  if (!pl::cpu().avx2) return;
+  const auto call = [&](const char* isa, void (*fill)(pl::Kernels&), pl::Kernels k) {
+    fill(k);
+    k.isa = isa;
+    std::printf("%s\n", isa);
+    function(k);
+    return k;
+  };
+  const pl::Kernels avx2 = pl::make_kernels("avx2");
+  call("avx_vnni, emulated", fill_emulated_vnni, avx2);
+  call("avx512_vnni, emulated", fill_emulated_avx512_vnni, call("avx512, emulated", fill_emulated_avx512, avx2));
+}
+#else
+template <class Function>
+void each_emulated(Function&&) {}
+#endif
+
+// Calls with each table of kernels that this machine has, and with what can be emulated.
 template <class Function>
 void each_isa(Function&& function) {
   for (const char* const isa : {"scalar", "avx2", "avx_vnni", "avx512", "avx512_vnni", "neon", "neon_dotprod", "neon_i8mm"}) {
@@ -52,4 +78,5 @@ void each_isa(Function&& function) {
     std::printf("%s\n", k.isa);
     function(k);
   }
+  each_emulated(function);
 }

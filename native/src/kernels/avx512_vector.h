@@ -67,7 +67,9 @@ struct Avx512 {
   static I magnitude(I a) { return _mm512_abs_epi8(a); }
   static I with_sign_of(I a, I b) { return _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), bytes(0), b); }
   static I in_order(I a) {
+#if !defined(POCKETLLAMA_EMULATED_AVX512)
     __asm__("" : "+v"(a));
+#endif
     return a;
   }
   template <int kBits>
