@@ -58,8 +58,9 @@ def convert(
     `source` is a folder in Hugging Face's or Meta's layout, a file in one, or a GGML file of 2023. `out` is the file,
     or a folder for it; the default is NAME-TYPE.gguf in the current folder, NAME being the source folder's. `type` is
     one of TYPES (q8_0; what is in blocks already stays so); vectors, and matrices whose rows do not fit its blocks,
-    keep F32 and F16. `lora` are folders of PEFT's adapters, whose products are added to the weights. `note` is called
-    with each sentence that the user should know. The same checkpoint gives the same bytes. With `dry_run` all is
+    keep F32 and F16. All matrices get the same type here: the command's `--type q4_0` is `quantize`'s mixture of that
+    name. `lora` are folders of PEFT's adapters, whose products are added to the weights. `note` is called with each
+    sentence that the user should know. The same checkpoint gives the same bytes. With `dry_run` all is
     checked but the numbers, and nothing is written.
 
     Raises ModelNotFound, ModelInvalid or UnsafeFile about the checkpoint, UsageError about the arguments, StorageError
