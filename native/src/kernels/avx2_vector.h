@@ -39,7 +39,15 @@ struct Avx2 {
   static constexpr bool kDot = false;
   static constexpr int kTile = 4;  // tokens: 4 sums, 4 totals, and what is in between: more would leave the 16 registers
 #endif
-  static constexpr int kFew = 2;   // tokens: with more, weights leave the registers between their uses
+  // Tokens: with more than two, weights leave the registers between their uses, which in the caches takes as long as an array,
+  // but from memory less: it is read meanwhile.
+#if defined(POCKETLLAMA_FEWER_KERNELS)
+  static constexpr int kFew = 2;
+#else
+  static constexpr int kFew = kDot ? 2 : 4;  // with VNNI never measured
+#endif
+  // What becomes of a format's kFew: here all that have one are alike.
+  static constexpr int few(int of_format) { return of_format == 0 ? 0 : kFew; }
 
   static constexpr int kQueries = 3;  // that attend together: four sums each
 

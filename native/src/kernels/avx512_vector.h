@@ -38,6 +38,8 @@ struct Avx512 {
   static constexpr int kTile = 12;  // tokens: 12 sums, 12 totals, weights and what is in between: 32 registers
 #endif
 
+  static constexpr int few(int of_format) { return of_format < kFew ? of_format : kFew; }
+
   static constexpr int kQueries = 6;  // that attend together: four sums each
 
   static I bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }

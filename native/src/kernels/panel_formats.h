@@ -6,7 +6,8 @@
 // A format F<V> has, for steps of kGroups times 32 weights:
 //   kBytes       bytes of a row's step
 //   kZero        what q is too high by; kMax: the highest q, or kSigned: q is -127..127 (kZero is 0)
-//   kFew         for 1, 2, 4 … up to so many tokens, weights go from the file into the sums without a stop in memory
+//   kFew         for 1, 2, 4 … up to so many tokens, weights go from the file into the sums without a stop in memory: where V::few
+//                agrees
 //   kHalves      16 weights to a scale, not 32;  kMins: there are minima, x = scale * q - min
 //   unpack(rows, stride, use)   calls use(g, quads) for the groups g of 32 weights, in their order
 // Four groups are written out and blocks of 256 are two turns of a loop: compilers take long enough as it is.

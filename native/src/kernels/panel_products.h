@@ -272,13 +272,16 @@ void multiply_many(const Product& m, int zero,
 
 template <class V, class Format>
 void multiply(const Product& m) {
-  constexpr int kFew = Format::kFew < V::kFew ? Format::kFew : V::kFew;
-  // One more function for each power of two; they are large.
+  constexpr int kFew = V::few(Format::kFew);
+  // One more function for each power of two, and for three where there are but four: they are large.
   if constexpr (kFew >= 1) {
     if (m.n == 1) return multiply_few<V, Format, 1>(m);
   }
   if constexpr (kFew >= 2) {
     if (m.n == 2) return multiply_few<V, Format, 2>(m);
+  }
+  if constexpr (kFew == 4) {
+    if (m.n == 3) return multiply_few<V, Format, 3>(m);
   }
   if constexpr (kFew >= 4) {
     if (m.n == 4) return multiply_few<V, Format, 4>(m);
