@@ -19,16 +19,17 @@ namespace pl {
 
 namespace {
 
-// At a time: who asks the system for memory meanwhile waits no longer than this takes, a third of a millisecond.
-constexpr uintptr_t kChunk = uintptr_t{4} << 20;
+// With a page the system maps what it has of its neighbours: of all these, unless it is set up otherwise (fault_around_bytes). So
+// one page of them is asked for. Asking for megabytes takes twice as long, and keeps whoever wants memory meanwhile waiting, as a
+// load does a hundred times.
+constexpr uintptr_t kWindow = uintptr_t{64} << 10;
 
 // False where nothing more is to be expected.
-bool populate(uintptr_t from, uintptr_t bytes, uintptr_t page, std::vector<unsigned char>& present) {
+bool populate(uintptr_t from, uintptr_t page) {
   void* const at = reinterpret_cast<void*>(from);  // NOLINT(performance-no-int-to-ptr)
-  present.resize(bytes / page);
-  if (mincore(at, bytes, present.data()) != 0) return false;
-  if (!std::all_of(present.begin(), present.end(), [](unsigned char p) { return (p & 1) != 0; })) return true;
-  return madvise(at, bytes, MADV_POPULATE_READ) == 0;
+  unsigned char present = 0;
+  if (mincore(at, page, &present) != 0) return false;
+  return (present & 1) == 0 || madvise(at, page, MADV_POPULATE_READ) == 0;
 }
 
 }  // namespace
@@ -36,14 +37,14 @@ bool populate(uintptr_t from, uintptr_t bytes, uintptr_t page, std::vector<unsig
 PageIn::PageIn(std::vector<std::span<const std::byte>> parts) {
   const auto work = [this, parts = std::move(parts)] {
     const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-    std::vector<unsigned char> present;
+    const uintptr_t window = std::max(kWindow, page);
     for (const std::span<const std::byte> part : parts) {
       // Pages that lie wholly within the part: no other is known to be mapped.
       const auto start = reinterpret_cast<uintptr_t>(part.data());
       const uintptr_t end = (start + part.size()) / page * page;
-      for (uintptr_t at = (start + page - 1) / page * page; at < end; at += kChunk) {
+      for (uintptr_t at = (start + page - 1) / page * page; at < end; at = at / window * window + window) {
         if (stop_.load(std::memory_order_relaxed)) return;
-        if (!populate(at, std::min(kChunk, end - at), page, present)) return;
+        if (!populate(at, page)) return;
       }
     }
   };
