@@ -105,7 +105,7 @@ void Engine::run_chunk(std::span<const Item> chunk, const int32_t* abort) {
     int64_t& n = cached_[static_cast<size_t>(item.seq)];
     n = std::min<int64_t>(n, item.pos);
   }
-  model_->page_in.reset();  // whose threads are at work from here on, and map what is left as they come to it
+  model_->page_in.reset();  // the evaluation needs the cores itself, and maps what is left as it comes to it
   forward(*model_, *cache_, *state_, ops, *rope_, chunk, abort);
   for (const Item& item : chunk) cached_[static_cast<size_t>(item.seq)] = item.pos + 1;
 }

@@ -19,11 +19,6 @@ namespace pl {
 
 namespace {
 
-// With a page the system maps what it has of its neighbours: of all these, unless it is set up otherwise (fault_around_bytes). So
-// one page of them is asked for. Asking for megabytes takes twice as long, and keeps whoever wants memory meanwhile waiting, as a
-// load does a hundred times.
-constexpr uintptr_t kWindow = uintptr_t{64} << 10;
-
 // False where nothing more is to be expected.
 bool populate(uintptr_t from, uintptr_t page) {
   void* const at = reinterpret_cast<void*>(from);  // NOLINT(performance-no-int-to-ptr)

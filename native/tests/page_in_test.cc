@@ -20,8 +20,6 @@ namespace {
 
 using Part = std::span<const std::byte>;
 
-constexpr uintptr_t kWindow = uintptr_t{64} << 10;  // as in page_in.cc
-
 const char* const kPath = "page_in_test.bin";
 
 pl::MappedFile map_file(size_t bytes) {
@@ -51,6 +49,7 @@ bool possible() {
 
 void test_pages_are_there() {
   constexpr size_t kBytes = size_t{9} << 20;
+  constexpr uintptr_t kWindow = pl::PageIn::kWindow;
   if (!possible()) {
     std::fputs("pages cannot be populated here, or not be looked at: skipped\n", stderr);
     return;
@@ -60,11 +59,13 @@ void test_pages_are_there() {
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const pl::PageIn page_in({bytes.subspan(1, page), bytes.subspan(4 * page + 100)});
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  const std::byte* const last = bytes.data() + kBytes - 1 - (reinterpret_cast<uintptr_t>(bytes.data()) + kBytes - 1) % kWindow;
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  const std::byte* const last = bytes.data() + kBytes - 1 - (begin + kBytes - 1) % kWindow;
   while (present(last) == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   // A page of each 64 KiB, by its address; its neighbours are the system's affair.
-  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
-  for (uintptr_t at = begin + 5 * page; at < begin + kBytes; at = (at / kWindow + 1) * kWindow) CHECK_EQ(present(bytes.data() + (at - begin)), 1);
+  for (uintptr_t at = begin + 5 * page; at < begin + kBytes; at = (at / kWindow + 1) * kWindow) {
+    CHECK_EQ(present(bytes.data() + (at - begin)), 1);
+  }
   CHECK(bytes[kBytes - 1] == std::byte{'x'});
 }
 
