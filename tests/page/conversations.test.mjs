@@ -26,8 +26,15 @@ test("conversations: a new one, another, renamed, deleted and back", async () =>
   await page.goBack();
   await page.waitForFunction(() => document.querySelector("article")?.textContent?.includes("The second"));
 
-  await page.click("#open-menu");
-  assert.equal(await page.evaluate(() => document.activeElement?.id), "rename");
+  // The menu has the focus, and its place, when its button's click is over: no key gets lost in between.
+  const menu = await page.evaluate(() => {
+    const box = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+    box("open-menu").click();
+    const [at, under] = ["menu", "open-menu"].map((id) => box(id).getBoundingClientRect());
+    return { focused: document.activeElement?.id, below: at.top - under.bottom, right: at.right - under.right };
+  });
+  assert.equal(menu.focused, "rename");
+  assert.ok(Math.abs(menu.below - 4) < 1 && Math.abs(menu.right) < 1, JSON.stringify(menu));
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowUp");
   await page.keyboard.press("Enter");

@@ -131,12 +131,11 @@ class Page {
       this.show();
     });
     this.menu.addEventListener("keydown", (event) => arrows(event, this.menu));
-    this.menu.addEventListener("toggle", (event) => {
-      if (/** @type {ToggleEvent} */ (event).newState !== "open") return;
+    this.menu.addEventListener("beforetoggle", () => {
+      // Where the menu will be is known before it is there: a "toggle" comes when a frame may have shown it elsewhere.
       const { right, bottom } = byId("open-menu", HTMLElement).getBoundingClientRect();
-      this.menu.style.top = `${bottom + 4}px`;
-      this.menu.style.left = `${Math.max(8, right - this.menu.offsetWidth)}px`;
-      this.menu.querySelector("button")?.focus();
+      this.menu.style.setProperty("--top", `${bottom}px`);
+      this.menu.style.setProperty("--right", `${right}px`);
     });
     document.addEventListener("keydown", (event) => {
       const busy =
