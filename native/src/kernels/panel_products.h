@@ -13,6 +13,7 @@
 #include "kernels.h"
 #include "panel_formats.h"
 #include "panel_sums.h"
+#include "ahead.h"
 #include "row_products.h"
 
 namespace pl {
@@ -91,31 +92,15 @@ struct StepRows {
   }
 };
 
-// Asks for what will be read, no nearer than the second cache: there are too few ways into the first one (measured on a Zen 4: 23 GB/s
-// on one core, and 11 with the first).
-template <class V, class Format>
-struct Ahead {
-  // Rows that lie apart are a stream each, which goes on behind the row's end.
-  static constexpr int64_t kBytes = 256;
-  static PL_INLINE void streams(const uint8_t* rows, int64_t stride) {
-    PL_UNROLL for (int r = 0; r < V::kRows; ++r) {
-      for (int i = 0; i < Format::kBytes; i += 64) __builtin_prefetch(rows + r * stride + kBytes + i, 0, 1);
-    }
-  }
-  // The rows of a panel that lie together are one piece of memory.
-  static PL_INLINE void piece(const uint8_t* next, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(next + i, 0, 1);
-  }
-};
-
-// Whether a panel's rows lie apart: it pays above five bits a weight. Below, arithmetic is what takes the time.
-template <class V, class Format>
-constexpr bool kApartOf = V::kApart && Format::kBytes > 20 * Format::kGroups;
+// Whether a panel's rows lie apart: it pays row by row, and above five bits a weight. Below, a panel's neighbours take 0.9 of the time.
+template <class V, class Format, int kTokens>
+constexpr bool kApartOf = V::kApart && ((kTokens == 1 && ByRows<V, Format>::kHas) || Format::kBytes > 20 * Format::kGroups);
 
 // One panel: `n_rows` rows from `first` on, every `apart`-th.
 template <class V, class Format, int kTokens>
 __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, int64_t apart, int64_t n_rows) {
   const uint8_t* const panel = reinterpret_cast<const uint8_t*>(m.w) + first * m.row_bytes;
+  constexpr bool kApart = kApartOf<V, Format, kTokens>;
   const int64_t groups = m.cols / 32, stride = apart * m.row_bytes, panel_bytes = V::kRows * m.row_bytes;
   // The next panel; the last one asks for nothing new: what follows it is another thread's.
   const uint8_t* next = first + V::kRows < m.rows ? panel + panel_bytes : panel;
@@ -124,21 +109,20 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
   PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::floats(0.0f);
   StepRows<V, Format> step;
   for (int64_t at = 0, g = 0; g < groups; at += Format::kBytes, g += Format::kGroups) {
-    if constexpr (kApartOf<V, Format>) {
-      Ahead<V, Format>::streams(panel + at, stride);
-    } else {
-      Ahead<V, Format>::piece(next, V::kRows * Format::kBytes);
-      next += V::kRows * Format::kBytes;
-    }
     step.take(panel + at, stride, n_rows, m.row_bytes - at);
+    const auto ask = [&](const uint8_t* low, const uint8_t* high, int i) PL_LAMBDA {
+      if constexpr (kApart) Ahead<V, Format>::rows(low, high, step.stride, i);
+      else Ahead<V, Format>::piece(next, i);
+    };
     const auto use = [&](int i, const Quads<V>& quads) PL_LAMBDA {
+      ask(step.rows, step.rows + V::kRows / 2 * step.stride, i);
       typename V::F min[2];
       lift_mins<V, Format>(quads, min);
       accumulate<V, ArithmeticOf<V, Format>, kTokens>([&](int j) PL_LAMBDA { return lift<V, Format>(quads.q[j]); },
                                                       quads.scale, min, kZeroOf<V, Format>, a + i * kTokens, acc);
     };
     if constexpr (kTokens == 1 && ByRows<V, Format>::kHas) {
-      accumulate_by_rows<V, Format>(step.rows, step.stride, groups - g, a, acc);
+      accumulate_by_rows<V, Format>(step.rows, step.stride, groups - g, a, acc, ask);
     } else if (__builtin_expect(g + Format::kGroups <= groups, 1)) {
       Format::unpack(step.rows, step.stride, use);
     } else {
@@ -147,10 +131,11 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
       });
     }
     a += Format::kGroups * kTokens;
+    next += Ahead<V, Format>::kStep;
   }
   PL_UNROLL for (int t = 0; t < kTokens; ++t) {
     float* const out = m.out + t * m.out_stride + first;
-    if (!kApartOf<V, Format> || apart == 1) {
+    if (!kApart || apart == 1) {
       V::store_some(out, acc[t], n_rows);
     } else {
       float lanes[V::kRows];
@@ -164,10 +149,11 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
 template <class V, class Format, int kTokens>
 void multiply_few(const Product& m) {
   const int64_t panels = m.rows / V::kRows, rest = m.rows % V::kRows;
-  if constexpr (kApartOf<V, Format>) {
+  if constexpr (kApartOf<V, Format, kTokens>) {
     for (int64_t p = 0; p < panels; ++p) multiply_panel<V, Format, kTokens>(m, p, panels, V::kRows);
   } else {
-    if (panels > 0) Ahead<V, Format>::piece(reinterpret_cast<const uint8_t*>(m.w), V::kRows * m.row_bytes);
+    const auto* const first = reinterpret_cast<const uint8_t*>(m.w);
+    for (int64_t i = 0; panels > 0 && i < V::kRows * m.row_bytes; i += 64) __builtin_prefetch(first + i, 0, 1);
     for (int64_t p = 0; p < panels; ++p) multiply_panel<V, Format, kTokens>(m, p * V::kRows, 1, V::kRows);
   }
   if (rest > 0) multiply_panel<V, Format, kTokens>(m, panels * V::kRows, 1, rest);

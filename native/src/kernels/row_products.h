@@ -87,13 +87,21 @@ PL_INLINE typename V::I products_of_32(const typename V::I* w, const int8_t* q) 
     return V::add(V::widen(V::pair_products(V::magnitude(w[0]), V::with_sign_of(w[0], a0))),
                   V::widen(V::pair_products(V::magnitude(w[1]), V::with_sign_of(w[1], a1))));
   } else {
-    return V::widen(V::add16(V::pair_products(w[0], a0), V::pair_products(w[1], a1)));
+    return V::in_order(V::add16(V::pair_products(w[0], a0), V::pair_products(w[1], a1)));
   }
 }
 
-// acc += step · a, for the first `groups` of the step.
+// The sum over each row's part. Of four bits times eight, those of eight products still have room in 16 bits.
 template <class V, class Format>
-PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t groups, const ActBlock* a, typename V::F* acc) {
+PL_INLINE typename V::I sums_of_rows(const typename V::I* products) {
+  if constexpr (V::kDot || Format::kSigned) return V::sums_of_rows(products);
+  else return V::sums_of_rows16(products);
+}
+
+// acc += step · a, for the first `groups` of the step. ask(low, high, i) is called with group i.
+template <class V, class Format, class Ask>
+PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t groups, const ActBlock* a, typename V::F* acc,
+                                  Ask ask) {
   using Rows = ByRows<V, Format>;
   constexpr int kTogether = Rows::kTogether, kZero = kZeroOf<V, Format>;
   const uint8_t* high = low + 4 * stride;
@@ -103,6 +111,7 @@ PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t gr
   unroll<0, Format::kGroups / kTogether>([&](auto i) PL_LAMBDA {
     constexpr int g = i.value * kTogether;  // those that are cut together are in one block: all of them are there, or none
     if (__builtin_expect(g >= groups, 0)) return;
+    PL_UNROLL for (int k = 0; k < kTogether; ++k) ask(low, high, g + k);
     typename V::I sums[kTogether][4];
     unroll<0, 4>([&](auto j) PL_LAMBDA {
       typename V::I w[2 * kTogether];
@@ -116,7 +125,7 @@ PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t gr
       Rows::template scales<kGroup>(header, rows, quads);
       typename V::F min[2];
       lift_mins<V, Format>(quads, min);
-      typename V::I sum = V::sums_of_rows(sums[k.value]);
+      typename V::I sum = sums_of_rows<V, Format>(sums[k.value]);
       if constexpr (kZero != 0) sum = V::add(sum, V::multiply(V::ints_at(&act.minus_sum), V::ints(kZero)));
       *acc = V::multiply_add(V::multiply(V::to_float(sum), quads.scale[0]), V::floats_at(&act.d), *acc);
       if constexpr (Format::kMins) *acc = V::subtract_product(*acc, min[0], V::floats_at(&act.d_sum));
