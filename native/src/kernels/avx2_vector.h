@@ -37,8 +37,12 @@ struct Avx2 {
   static constexpr int kTile = 6;
 #else
   static constexpr bool kDot = false;
-  static constexpr int kTile = 4;  // tokens: 4 sums, 4 totals, and what is in between: more would leave the 16 registers
+  static constexpr int kTile = 4;  // tokens; see kPanels
 #endif
+  // Panels that a tile passes over together, with totals in memory: eight sums, two weights, an activation and a product stay
+  // in registers, and an activation is loaded for 16 rows, not for 8. With VNNI never measured.
+  static constexpr int kPanels = kDot ? 1 : 2;
+  static void in_memory(F& a) { __asm__("" : "+m"(a)); }
   // Tokens: with more than two, weights leave the registers between their uses, which in the caches takes as long as an array,
   // but from memory less: it is read meanwhile.
 #if defined(POCKETLLAMA_FEWER_KERNELS)

@@ -123,6 +123,8 @@ struct Avx512 {
     else _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1u), a);
   }
 
+  static constexpr int kPanels = 1;
+  static void in_memory(F&) {}
   static constexpr bool kApart = false, kByRows = false, kAsks = false;  // none was measured here
 
   // Neighbours within a row.

@@ -32,44 +32,46 @@ struct Arithmetic {
 template <class V, class Format>
 using ArithmeticOf = Arithmetic<!V::kDot && Format::kSigned, kZeroOf<V, Format> != 0, Format::kHalves, Format::kMins>;
 
-// acc[t] += group · a[t] for one group of 32 weights and kTokens tokens. q(j) gives weights 4j..4j+3.
-template <class V, class A, int kTokens, class Q>
-PL_INLINE void accumulate(Q q, const typename V::F* scale, const typename V::F* min, int zero, const ActBlock* a,
-                          typename V::F* acc) {
+// acc[p][t] += group · a[t] for one group of 32 weights of kPanels panels and kTokens tokens. q(p, j) gives weights 4j..4j+3.
+template <class V, class A, int kPanels, int kTokens, class Q, class Scale, class Min>
+PL_INLINE void accumulate(Q q, Scale scale, Min min, int zero, const ActBlock* a, typename V::F (*acc)[kTokens]) {
   using Sum = ByteSum<V, A::kSigned>;
-  if constexpr (!A::kHalves) {
-    Sum sums[kTokens];
-    PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template start<A::kZero>(zero, a[t].minus_sum, a[t].minus_pairs);
-    unroll<0, 8>([&](auto j) PL_LAMBDA {
-      const auto w = q(j.value);
-      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].add(w, a[t].q + 4 * j.value);
-    });
+  constexpr int kParts = A::kHalves ? 2 : 1, kQuads = 8 / kParts;
+  typename V::F whole[kPanels][kTokens];
+  unroll<0, kParts>([&](auto h) PL_LAMBDA {
+    Sum sums[kPanels][kTokens];
     PL_UNROLL for (int t = 0; t < kTokens; ++t) {
-      const typename V::F whole = V::multiply(V::to_float(sums[t].end()), scale[0]);
-      acc[t] = V::multiply_add(whole, V::floats_at(&a[t].d), acc[t]);
-      if constexpr (A::kMins) acc[t] = V::subtract_product(acc[t], min[0], V::floats_at(&a[t].d_sum));
+      PL_UNROLL for (int p = 0; p < kPanels; ++p) {
+        if constexpr (A::kHalves) sums[p][t].template start<A::kZero>(zero, a[t].minus_sum16[h.value], a[t].minus_pairs16[h.value]);
+        else sums[p][t].template start<A::kZero>(zero, a[t].minus_sum, a[t].minus_pairs);
+      }
     }
-  } else {
-    typename V::F whole[kTokens];
-    unroll<0, 2>([&](auto h) PL_LAMBDA {
-      Sum sums[kTokens];
-      PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].template start<A::kZero>(zero, a[t].minus_sum16[h.value], a[t].minus_pairs16[h.value]);
-      unroll<0, 4>([&](auto j) PL_LAMBDA {
-        constexpr int kQuad = 4 * h.value + j.value;
-        const auto w = q(kQuad);
-        PL_UNROLL for (int t = 0; t < kTokens; ++t) sums[t].add(w, a[t].q + 4 * kQuad);
-      });
+    unroll<0, kQuads>([&](auto j) PL_LAMBDA {
+      constexpr int kQuad = kQuads * h.value + j.value;
+      typename V::I w[kPanels];
+      PL_UNROLL for (int p = 0; p < kPanels; ++p) w[p] = q(p, kQuad);
       PL_UNROLL for (int t = 0; t < kTokens; ++t) {
-        const typename V::F part = V::to_float(sums[t].end());
-        whole[t] = h.value == 0 ? V::multiply(part, scale[0]) : V::multiply_add(part, scale[1], whole[t]);
-        if constexpr (A::kMins) {
-          const typename V::F minus_sum = V::to_float(V::ints_at(&a[t].minus_sum16[h.value]));
-          whole[t] = V::multiply_add(minus_sum, min[h.value], whole[t]);
-        }
+        PL_UNROLL for (int p = 0; p < kPanels; ++p) sums[p][t].add(w[p], a[t].q + 4 * kQuad);
       }
     });
-    PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = V::multiply_add(whole[t], V::floats_at(&a[t].d), acc[t]);
-  }
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) {
+      PL_UNROLL for (int p = 0; p < kPanels; ++p) {
+        const typename V::F part = V::to_float(sums[p][t].end());
+        if constexpr (!A::kHalves) {
+          acc[p][t] = V::multiply_add(V::multiply(part, scale(p)[0]), V::floats_at(&a[t].d), acc[p][t]);
+          if constexpr (A::kMins) acc[p][t] = V::subtract_product(acc[p][t], min(p)[0], V::floats_at(&a[t].d_sum));
+        } else {
+          whole[p][t] = h.value == 0 ? V::multiply(part, scale(p)[0]) : V::multiply_add(part, scale(p)[1], whole[p][t]);
+          if constexpr (A::kMins) {
+            const typename V::F minus_sum = V::to_float(V::ints_at(&a[t].minus_sum16[h.value]));
+            whole[p][t] = V::multiply_add(minus_sum, min(p)[h.value], whole[p][t]);
+          }
+          if constexpr (h.value == 1) acc[p][t] = V::multiply_add(whole[p][t], V::floats_at(&a[t].d), acc[p][t]);
+        }
+        if constexpr (kPanels > 1) V::in_memory(acc[p][t]);
+      }
+    }
+  });
 }
 
 // One step of a panel that lies whole in the matrix, or else, copied and filled up with zeros, here.
@@ -118,8 +120,10 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
       ask(step.rows, step.rows + V::kRows / 2 * step.stride, i);
       typename V::F min[2];
       lift_mins<V, Format>(quads, min);
-      accumulate<V, ArithmeticOf<V, Format>, kTokens>([&](int j) PL_LAMBDA { return lift<V, Format>(quads.q[j]); },
-                                                      quads.scale, min, kZeroOf<V, Format>, a + i * kTokens, acc);
+      accumulate<V, ArithmeticOf<V, Format>, 1, kTokens>([&](int, int j) PL_LAMBDA { return lift<V, Format>(quads.q[j]); },
+                                                         [&](int) PL_LAMBDA { return quads.scale; },
+                                                         [&](int) PL_LAMBDA { return min; }, kZeroOf<V, Format>,
+                                                         a + i * kTokens, &acc);
     };
     if constexpr (kTokens == 1 && ByRows<V, Format>::kHas) {
       accumulate_by_rows<V, Format>(step.rows, step.stride, groups - g, a, acc, ask);
@@ -169,36 +173,43 @@ struct Panel {
   int zero;
 };
 
-// What will be unpacked next: a part of each of a panel's rows. Between the products of a tile it is asked for piece by
+// What will be unpacked next: a part of each of some panels' rows. Between the products of a tile it is asked for piece by
 // piece, so that memory works while a few tokens are multiplied.
-template <class V>
+template <class V, int kPanels>
 struct Coming {
+  static constexpr int kRows = kPanels * V::kRows;
   const uint8_t* rows = nullptr;
   int64_t stride = 0, piece = 0;  // bytes
 
   Coming() = default;
   Coming(const uint8_t* rows, int64_t stride, int64_t bytes_of_row) : rows(rows), stride(stride) {
-    constexpr int64_t kPieces = kChunkGroups / V::kRows;  // of a row: one piece of one row for each group
+    constexpr int64_t kPieces = kChunkGroups / kRows;  // of a row: one piece of one row for each group
     piece = (bytes_of_row + kPieces * 64 - 1) / (kPieces * 64) * 64;
   }
   PL_INLINE void ask(int64_t group) const {
-    const uint8_t* const p = rows + group % V::kRows * stride + group / V::kRows * piece;
+    const uint8_t* const p = rows + group % kRows * stride + group / kRows * piece;
     for (int64_t i = 0; i < piece; i += 64) __builtin_prefetch(p + i, 0, 1);
   }
 };
 
-// One panel with one tile: out(t, ·) (+)= panel · a(t).
-template <class V, class A, int kTokens, bool kAsk>
-void multiply_tile(const Panel<V, A>& panel, int64_t groups, const ActBlock* a, bool first, float* out,
-                   int64_t out_stride, int64_t n_rows, const Coming<V>& coming) {
-  typename V::F acc[kTokens];
-  PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[t] = first ? V::floats(0.0f) : V::load_some(out + t * out_stride, n_rows);
+// Panels with one tile: out(t, ·) (+)= panels · a(t). Where there are more than one, totals stay in memory.
+template <class V, class A, int kPanels, int kTokens, bool kAsk>
+void multiply_tile(const Panel<V, A>* panels, int64_t groups, const ActBlock* a, bool first, float* out,
+                   int64_t out_stride, int64_t n_rows, const Coming<V, kPanels>& coming) {
+  typename V::F acc[kPanels][kTokens];
+  const auto at = [&](int p, int t) PL_LAMBDA { return out + t * out_stride + p * V::kRows; };
+  PL_UNROLL for (int p = 0; p < kPanels; ++p) {
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[p][t] = first ? V::floats(0.0f) : V::load_some(at(p, t), n_rows - p * V::kRows);
+  }
   for (int64_t g = 0; g < groups; ++g, a += kTokens) {
     if constexpr (kAsk) coming.ask(g);
-    accumulate<V, A, kTokens>([&](int j) PL_LAMBDA { return panel.q[g][j]; }, panel.scale[g],
-                              panel.min[A::kMins ? g : 0], panel.zero, a, acc);
+    accumulate<V, A, kPanels, kTokens>([&](int p, int j) PL_LAMBDA { return panels[p].q[g][j]; },
+                                       [&](int p) PL_LAMBDA { return panels[p].scale[g]; },
+                                       [&](int p) PL_LAMBDA { return panels[p].min[A::kMins ? g : 0]; }, panels[0].zero, a, acc);
   }
-  PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(out + t * out_stride, acc[t], n_rows);
+  PL_UNROLL for (int p = 0; p < kPanels; ++p) {
+    PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(at(p, t), acc[p][t], n_rows - p * V::kRows);
+  }
 }
 
 template <class V, class Format>
@@ -220,40 +231,54 @@ void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, i
   }
 }
 
-// Many tokens: through an unpacked panel.
-template <class V, class A>
-void multiply_many(const Product& m, int zero,
-                   void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
-  using Tile = void (*)(const Panel<V, A>&, int64_t, const ActBlock*, bool, float*, int64_t, int64_t, const Coming<V>&);
+// Many tokens: through unpacked panels. Rows from `first` on, as long as there are kPanels panels of them; returns what is left.
+template <class V, class A, int kPanels>
+int64_t multiply_panels(const Product& m, int64_t first, int zero,
+                        void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
+  using Tile = void (*)(const Panel<V, A>*, int64_t, const ActBlock*, bool, float*, int64_t, int64_t, const Coming<V, kPanels>&);
+  constexpr int kRows = kPanels * V::kRows;
   Tile tiles[V::kTile + 1], first_tiles[V::kTile + 1];
   const bool asks = V::kAsks && m.n <= kAsking;
   unroll<1, V::kTile + 1>([&](auto t) {
-    tiles[t.value] = multiply_tile<V, A, t.value, false>;
-    first_tiles[t.value] = asks ? multiply_tile<V, A, t.value, V::kAsks> : tiles[t.value];
+    tiles[t.value] = multiply_tile<V, A, kPanels, t.value, false>;
+    first_tiles[t.value] = asks ? multiply_tile<V, A, kPanels, t.value, V::kAsks> : tiles[t.value];
   });
   const int64_t groups = m.cols / 32;
   const auto bytes = [&](int64_t some_groups) { return some_groups * m.row_bytes / groups; };
-  Panel<V, A> panel;
-  panel.zero = zero;
-  for (int64_t r = 0; r < m.rows; r += V::kRows) {
+  Panel<V, A> panels[kPanels];
+  panels[0].zero = zero;
+  int64_t r = first;
+  for (; m.rows - r > (kPanels - 1) * V::kRows; r += kRows) {
     const auto* const rows = reinterpret_cast<const uint8_t*>(m.w) + r * m.row_bytes;
-    const int64_t n_rows = m.rows - r < V::kRows ? m.rows - r : V::kRows;
+    const int64_t n_rows = m.rows - r < kRows ? m.rows - r : kRows;
     for (int64_t g = 0; g < groups; g += kChunkGroups) {
       const int64_t here = groups - g < kChunkGroups ? groups - g : kChunkGroups;
-      unpack(m, rows, n_rows, g, here, panel);
+      for (int p = 0; p < kPanels; ++p) {
+        const int64_t below = p * V::kRows, left = n_rows - below;
+        unpack(m, rows + below * m.row_bytes, left < V::kRows ? left : V::kRows, g, here, panels[p]);
+      }
       // Further along these rows, or the beginnings of the rows below.
       const int64_t left = groups - g - here, behind = left > 0 ? left : groups;
       const int64_t next = bytes(behind < kChunkGroups ? behind : kChunkGroups);
-      Coming<V> coming;
+      Coming<V, kPanels> coming;
       if (left > 0) coming = {rows + bytes(g + here), m.row_bytes, next};
-      else if (r + V::kRows < m.rows) coming = {rows + V::kRows * m.row_bytes, m.row_bytes, next};
+      else if (r + kRows < m.rows) coming = {rows + kRows * m.row_bytes, m.row_bytes, next};
       for (int64_t t = 0; t < m.n; t += V::kTile) {
         const int64_t width = m.n - t < V::kTile ? m.n - t : V::kTile;
         const Tile multiply = t == 0 ? first_tiles[width] : tiles[width];
-        multiply(panel, here, m.act + t * groups + g * width, g == 0, m.out + t * m.out_stride + r, m.out_stride, n_rows, coming);
+        multiply(panels, here, m.act + t * groups + g * width, g == 0, m.out + t * m.out_stride + r, m.out_stride, n_rows, coming);
       }
     }
   }
+  return r;
+}
+
+template <class V, class A>
+void multiply_many(const Product& m, int zero,
+                   void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
+  int64_t done = 0;
+  if constexpr (V::kPanels > 1) done = multiply_panels<V, A, V::kPanels>(m, 0, zero, unpack);
+  multiply_panels<V, A, 1>(m, done, zero, unpack);
 }
 
 template <class V, class Format>
