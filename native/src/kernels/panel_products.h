@@ -173,8 +173,8 @@ struct Panel {
   int zero;
 };
 
-// What will be unpacked next: a part of each of some panels' rows. Between the products of a tile it is asked for piece by
-// piece, so that memory works while a few tokens are multiplied.
+// What will be unpacked next: a part of each of some panels' rows. Between the products of a tile it is asked for line by
+// line, so that memory works while a few tokens are multiplied; a group's lines at once would be in the products' way.
 template <class V, int kPanels>
 struct Coming {
   static constexpr int kRows = kPanels * V::kRows;
@@ -186,9 +186,10 @@ struct Coming {
     constexpr int64_t kPieces = kChunkGroups / kRows;  // of a row: one piece of one row for each group
     piece = (bytes_of_row + kPieces * 64 - 1) / (kPieces * 64) * 64;
   }
-  PL_INLINE void ask(int64_t group) const {
-    const uint8_t* const p = rows + group % kRows * stride + group / kRows * piece;
-    for (int64_t i = 0; i < piece; i += 64) __builtin_prefetch(p + i, 0, 1);
+  PL_INLINE const uint8_t* piece_of(int64_t group) const { return rows + group % kRows * stride + group / kRows * piece; }
+  // With weights 4j..4j+3 of the group.
+  PL_INLINE void ask(const uint8_t* its_piece, int j) const {
+    for (int64_t i = 64 * j; i < piece; i += 8 * 64) __builtin_prefetch(its_piece + i, 0, 1);
   }
 };
 
@@ -202,10 +203,14 @@ void multiply_tile(const Panel<V, A>* panels, int64_t groups, const ActBlock* a,
     PL_UNROLL for (int t = 0; t < kTokens; ++t) acc[p][t] = first ? V::floats(0.0f) : V::load_some(at(p, t), n_rows - p * V::kRows);
   }
   for (int64_t g = 0; g < groups; ++g, a += kTokens) {
-    if constexpr (kAsk) coming.ask(g);
-    accumulate<V, A, kPanels, kTokens>([&](int p, int j) PL_LAMBDA { return panels[p].q[g][j]; },
-                                       [&](int p) PL_LAMBDA { return panels[p].scale[g]; },
-                                       [&](int p) PL_LAMBDA { return panels[p].min[A::kMins ? g : 0]; }, panels[0].zero, a, acc);
+    const uint8_t* const next = kAsk ? coming.piece_of(g) : nullptr;
+    const auto weights = [&](int p, int j) PL_LAMBDA {
+      if (kAsk && p == 0) coming.ask(next, j);
+      return panels[p].q[g][j];
+    };
+    const auto scales = [&](int p) PL_LAMBDA { return panels[p].scale[g]; };
+    const auto mins = [&](int p) PL_LAMBDA { return panels[p].min[A::kMins ? g : 0]; };
+    accumulate<V, A, kPanels, kTokens>(weights, scales, mins, panels[0].zero, a, acc);
   }
   PL_UNROLL for (int p = 0; p < kPanels; ++p) {
     PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(at(p, t), acc[p][t], n_rows - p * V::kRows);
