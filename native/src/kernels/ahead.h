@@ -27,7 +27,10 @@ struct Ahead {
   static constexpr int kStep = V::kRows * Format::kBytes;
   static PL_INLINE void piece(const uint8_t* next, int i) {
     constexpr int kShare = kStep / Format::kGroups;
-    PL_UNROLL for (int b = (i * kShare + 63) / 64 * 64; b < (i + 1) * kShare; b += 64) __builtin_prefetch(next + b, 0, 1);
+    const int first = (i * kShare + 63) / 64 * 64;
+    PL_UNROLL for (int l = 0; l <= kShare / 64; ++l) {
+      if (first + 64 * l < (i + 1) * kShare) __builtin_prefetch(next + first + 64 * l, 0, 1);
+    }
   }
 };
 

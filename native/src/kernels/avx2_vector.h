@@ -37,7 +37,12 @@ struct Avx2 {
   static constexpr int kTile = 6;
 #else
   static constexpr bool kDot = false;
-  static constexpr int kTile = 4;  // tokens; see kPanels
+  // tokens; see kPanels
+#if defined(POCKETLLAMA_FEWER_KERNELS)
+  static constexpr int kTile = 3;
+#else
+  static constexpr int kTile = 4;
+#endif
 #endif
   // Panels that a tile passes over together, with totals in memory: eight sums, two weights, an activation and a product stay
   // in registers, and an activation is loaded for 16 rows, not for 8. With VNNI never measured.

@@ -236,10 +236,11 @@ void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, i
   }
 }
 
-// Many tokens: through unpacked panels. Rows from `first` on, as long as there are kPanels panels of them; returns what is left.
-template <class V, class A, int kPanels>
-int64_t multiply_panels(const Product& m, int64_t first, int zero,
-                        void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
+// Many tokens: through unpacked panels. Of the last ones, any rows that are not there are zeros.
+template <class V, class A>
+void multiply_many(const Product& m, int zero,
+                   void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
+  constexpr int kPanels = V::kPanels;
   using Tile = void (*)(const Panel<V, A>*, int64_t, const ActBlock*, bool, float*, int64_t, int64_t, const Coming<V, kPanels>&);
   constexpr int kRows = kPanels * V::kRows;
   Tile tiles[V::kTile + 1], first_tiles[V::kTile + 1];
@@ -252,14 +253,13 @@ int64_t multiply_panels(const Product& m, int64_t first, int zero,
   const auto bytes = [&](int64_t some_groups) { return some_groups * m.row_bytes / groups; };
   Panel<V, A> panels[kPanels];
   panels[0].zero = zero;
-  int64_t r = first;
-  for (; m.rows - r > (kPanels - 1) * V::kRows; r += kRows) {
+  for (int64_t r = 0; r < m.rows; r += kRows) {
     const auto* const rows = reinterpret_cast<const uint8_t*>(m.w) + r * m.row_bytes;
     const int64_t n_rows = m.rows - r < kRows ? m.rows - r : kRows;
     for (int64_t g = 0; g < groups; g += kChunkGroups) {
       const int64_t here = groups - g < kChunkGroups ? groups - g : kChunkGroups;
       for (int p = 0; p < kPanels; ++p) {
-        const int64_t below = p * V::kRows, left = n_rows - below;
+        const int64_t below = p * V::kRows < n_rows ? p * V::kRows : n_rows, left = n_rows - below;
         unpack(m, rows + below * m.row_bytes, left < V::kRows ? left : V::kRows, g, here, panels[p]);
       }
       // Further along these rows, or the beginnings of the rows below.
@@ -275,28 +275,21 @@ int64_t multiply_panels(const Product& m, int64_t first, int zero,
       }
     }
   }
-  return r;
-}
-
-template <class V, class A>
-void multiply_many(const Product& m, int zero,
-                   void (*unpack)(const Product&, const uint8_t*, int64_t, int64_t, int64_t, Panel<V, A>&)) {
-  int64_t done = 0;
-  if constexpr (V::kPanels > 1) done = multiply_panels<V, A, V::kPanels>(m, 0, zero, unpack);
-  multiply_panels<V, A, 1>(m, done, zero, unpack);
 }
 
 template <class V, class Format>
 void multiply(const Product& m) {
-  constexpr int kFew = V::few(Format::kFew);
-  // One more function for each power of two, and for three where there are but four: they are large.
+  // Four tokens fill a tile: where it passes over two panels, it takes less time than they do with more than five bits a weight.
+  constexpr bool kTileOfFour = V::kTile == 4 && V::kPanels > 1 && kApartOf<V, Format, 4>;
+  constexpr int kFew = kTileOfFour && V::few(Format::kFew) == 4 ? 3 : V::few(Format::kFew);
+  // One more function for each power of two, and for three where there are no eight: they are large.
   if constexpr (kFew >= 1) {
     if (m.n == 1) return multiply_few<V, Format, 1>(m);
   }
   if constexpr (kFew >= 2) {
     if (m.n == 2) return multiply_few<V, Format, 2>(m);
   }
-  if constexpr (kFew == 4) {
+  if constexpr (kFew == 3 || kFew == 4) {
     if (m.n == 3) return multiply_few<V, Format, 3>(m);
   }
   if constexpr (kFew >= 4) {
