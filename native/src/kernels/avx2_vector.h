@@ -37,7 +37,7 @@ struct Avx2 {
   static constexpr int kTile = 6;
 #else
   static constexpr bool kDot = false;
-  // tokens; see kPanels
+  // Tokens: see kPanels. A tile less to compile for sanitizers, which take minutes over this file.
 #if defined(POCKETLLAMA_FEWER_KERNELS)
   static constexpr int kTile = 3;
 #else

@@ -2,7 +2,7 @@
 // panel_formats.h) times tiles of up to V::kTile tokens.
 //
 // For few tokens a group of weights goes from the file through registers into the sums: that is decoding, and memory is
-// what it waits for. For more, a panel's next kChunk weights are unpacked into an array once, which stays in the first
+// what it waits for. For more, the next weights of V::kPanels panels are unpacked into arrays once, which stay in the first
 // cache while all tiles of tokens pass by: eight dot products, one conversion, one product and one FMA for each token and 32
 // weights, so that nearly all of the dot product unit's time is used.
 //
@@ -10,10 +10,10 @@
 // many tokens are in the batch.
 #pragma once
 
+#include "ahead.h"
 #include "kernels.h"
 #include "panel_formats.h"
 #include "panel_sums.h"
-#include "ahead.h"
 #include "row_products.h"
 
 namespace pl {
