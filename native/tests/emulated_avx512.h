@@ -14,6 +14,7 @@
 // Some are macros in the compiler's own header.
 #undef _mm512_slli_epi32
 #undef _mm512_srli_epi32
+#undef _mm512_srai_epi16
 #undef _mm512_srai_epi32
 #undef _mm512_cmplt_epi32_mask
 #undef _mm512_roundscale_ps
@@ -75,6 +76,7 @@ PL_SAME(sub_epi32) PL_SAME(mullo_epi32) PL_SAME(add_epi16) PL_SAME(mullo_epi16) 
 PL_SAME(madd_epi16) PL_SAME(abs_epi8)
 inline __m512i _mm512_slli_epi32(const __m512i& a, int bits) { return halves([bits](__m256i x) { return _mm256_slli_epi32(x, bits); }, a); }
 inline __m512i _mm512_srli_epi32(const __m512i& a, int bits) { return halves([bits](__m256i x) { return _mm256_srli_epi32(x, bits); }, a); }
+inline __m512i _mm512_srai_epi16(const __m512i& a, int bits) { return halves([bits](__m256i x) { return _mm256_srai_epi16(x, bits); }, a); }
 inline __m512i _mm512_srai_epi32(const __m512i& a, int bits) { return halves([bits](__m256i x) { return _mm256_srai_epi32(x, bits); }, a); }
 PL_SAME(shuffle_epi8) PL_SAME(unpacklo_epi32) PL_SAME(unpackhi_epi32) PL_SAME(unpacklo_epi64)
 PL_SAME(unpackhi_epi64)

@@ -84,7 +84,18 @@ struct Avx2 {
   static I multiply16(I a, I b) { return _mm256_mullo_epi16(a, b); }
   static I add16(I a, I b) { return _mm256_add_epi16(a, b); }
   static I pair_products(I w, I a) { return _mm256_maddubs_epi16(w, a); }
-  static I widen(I pairs) { return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)); }
+  static I dot16(I a, I b) { return _mm256_madd_epi16(a, b); }
+  static I widen(I pairs) { return dot16(pairs, words(1)); }
+  // Byte kByte of each lane, signed, as both of the lane's numbers of 16 bits.
+  template <int kByte>
+  static I twice16(I a) { return twice16<kByte, kByte>(a); }
+  // The same of one byte in the low half and of another in the high one.
+  template <int kLow, int kHigh>
+  static I twice16(I a) { return _mm256_srai_epi16(_mm256_shuffle_epi8(a, _mm256_setr_m128i(to_top(kLow), to_top(kHigh))), 8); }
+  static __m128i to_top(int byte) {
+    const int both = 0x00800080 | byte << 8 | byte << 24;  // an index of 128 and more is a zero
+    return _mm_setr_epi32(both, both + 0x04000400, both + 0x08000800, both + 0x0C000C00);
+  }
   // Of bytes; b's where a is negative is -b.
   static I magnitude(I a) { return _mm256_abs_epi8(a); }
   static I with_sign_of(I a, I b) { return _mm256_sign_epi8(b, a); }
@@ -216,10 +227,20 @@ struct Avx2 {
     return add(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
   }
   // The same of the two halves of each 32 bits: eight sums of up to 16 bits, widened.
-  static I sums_of_rows16(const I* z) {
-    const I a = add16(_mm256_unpacklo_epi32(z[0], z[1]), _mm256_unpackhi_epi32(z[0], z[1]));
-    const I b = add16(_mm256_unpacklo_epi32(z[2], z[3]), _mm256_unpackhi_epi32(z[2], z[3]));
-    return widen(add16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)));
+  static I sums_of_rows16(const I* z) { return widen(fold64(fold32(z[0], z[1]), fold32(z[2], z[3]))); }
+  // In each half: a's lanes 0 + 2 and 1 + 3, between b's.
+  static I fold32(I a, I b) { return add16(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b)); }
+  // In each half: a's lanes 0 + 2 and 1 + 3, and b's behind them.
+  static I fold64(I a, I b) { return add16(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)); }
+
+  // A row in a whole vector, 16 weights to a half (row_products_q6_k.h).
+  static I low_halves(I a) { return _mm256_permute2x128_si256(a, a, 0x00); }
+  static I high_halves(I a) { return _mm256_permute2x128_si256(a, a, 0x11); }
+  // 32 bits in all lanes of the low half, and 32 others in the high one.
+  static I in_halves(const void* low, const void* high) { return _mm256_blend_epi32(ints_at(low), ints_at(high), 0xF0); }
+  // low's halves added up, and high's behind them.
+  static I add_halves(I low, I high) {
+    return add(_mm256_blend_epi32(low, high, 0xF0), _mm256_permute2x128_si256(low, high, 0x21));
   }
   // A half of each row. Of each 16 bytes are read: an instruction that interleaves reads as it goes, and nothing is put
   // together in integer registers.

@@ -65,7 +65,14 @@ struct Avx512 {
   static I multiply16(I a, I b) { return _mm512_mullo_epi16(a, b); }
   static I add16(I a, I b) { return _mm512_add_epi16(a, b); }
   static I pair_products(I w, I a) { return _mm512_maddubs_epi16(w, a); }
-  static I widen(I pairs) { return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)); }
+  static I dot16(I a, I b) { return _mm512_madd_epi16(a, b); }
+  static I widen(I pairs) { return dot16(pairs, words(1)); }
+  template <int kByte>
+  static I twice16(I a) {
+    constexpr int kTop = 0x00800080 | kByte << 8 | kByte << 24;  // an index of 128 and more is a zero
+    const __m128i lanes = _mm_setr_epi32(kTop, kTop + 0x04000400, kTop + 0x08000800, kTop + 0x0C000C00);
+    return _mm512_srai_epi16(_mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(lanes)), 8);
+  }
   static I magnitude(I a) { return _mm512_abs_epi8(a); }
   static I with_sign_of(I a, I b) { return _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), bytes(0), b); }
   static I in_order(I a) {

@@ -9,6 +9,7 @@
 //   kFew         for 1, 2, 4 … up to so many tokens, weights go from the file into the sums without a stop in memory: where V::few
 //                agrees
 //   kHalves      16 weights to a scale, not 32;  kMins: there are minima, x = scale * q - min
+//   kWhole       scales are whole numbers times one that both halves have: set_scale()
 //   unpack(rows, stride, use)   calls use(g, quads) for the groups g of 32 weights, in their order
 // Four groups are written out and blocks of 256 are two turns of a loop: compilers take long enough as it is.
 //
@@ -59,6 +60,7 @@ template <class V>
 struct Quads {
   typename V::I q[8];
   typename V::F scale[2], min[2];  // [1] only with kHalves
+  typename V::I whole[2];          // kWhole, and no VNNI: these, each twice in 16 bits, times scale[0]
 };
 
 // Columns of 32 bits, loaded four at a time when they are first asked for: dword i holds bytes 4i..4i+3 of each row.
@@ -122,6 +124,13 @@ PL_INLINE typename V::F signed_byte_to_float(typename V::I x) {
   return V::to_float(V::template shift_right_signed<24>(V::template shift_left<24 - 8 * kByte>(x)));
 }
 
+// The scale of half h: d times byte kByte of each lane, signed.
+template <class V, int h, int kByte>
+PL_INLINE void set_scale(typename V::F d, typename V::I bytes, Quads<V>& out) {
+  if constexpr (V::kDot) out.scale[h] = V::multiply(d, signed_byte_to_float<V, kByte>(bytes));
+  else out.scale[0] = d, out.whole[h] = V::template twice16<kByte>(bytes);
+}
+
 // ---- blocks of 32, four to a step. Low nibbles of 16 bytes come first, then the high ones.
 
 // Bits 4j..4j+3 of each lane to bit 4 of its bytes.
@@ -135,7 +144,7 @@ PL_INLINE typename V::I fifth_bits(typename V::I bits) {
 template <class V, class Layout>
 struct Blocks32 : Layout {
   static constexpr int kGroups = 4, kBlockBytes = Layout::kSize, kBytes = kGroups * kBlockBytes;
-  static constexpr bool kHalves = false;
+  static constexpr bool kHalves = false, kWhole = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -252,7 +261,7 @@ template <class V>
 struct FormatQ4_K {
   static constexpr int kGroups = 8, kBytes = 144, kZero = 0, kMax = 15;
   static constexpr int kFew = 8;
-  static constexpr bool kSigned = false, kHalves = false, kMins = true;
+  static constexpr bool kSigned = false, kHalves = false, kMins = true, kWhole = false;
 
   // Scales and minima of 6 bits out of the header's 16 bytes.
   struct Header {
@@ -301,7 +310,7 @@ template <class V>
 struct FormatQ5_K {
   static constexpr int kGroups = 8, kBytes = 176, kZero = 0, kMax = 31;
   static constexpr int kFew = 2;
-  static constexpr bool kSigned = false, kHalves = false, kMins = true;
+  static constexpr bool kSigned = false, kHalves = false, kMins = true, kWhole = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -334,7 +343,7 @@ template <class V>
 struct FormatQ6_K {
   static constexpr int kGroups = 8, kBytes = 210, kZero = 32, kMax = 63;
   static constexpr int kFew = 8;
-  static constexpr bool kSigned = false, kHalves = true, kMins = false;
+  static constexpr bool kSigned = false, kHalves = true, kMins = false, kWhole = true;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -347,13 +356,13 @@ struct FormatQ6_K {
       PL_UNROLL for (int i = 0; i < 4; ++i) V::load_columns(rows + 64 * half + 16 * i, stride, low + 4 * i);
       PL_UNROLL for (int i = 0; i < 2; ++i) V::load_columns(rows + 128 + 32 * half + 16 * i, stride, high + 4 * i);
       unroll<0, 4>([&](auto part) PL_LAMBDA {
-                Quads<V> out;
+        Quads<V> out;
         PL_UNROLL for (int j = 0; j < 8; ++j) {
           out.q[j] = V::bit_or(field<V, part.value / 2 * 4>(low[part.value % 2 * 8 + j], 15),
                                field<V, 2 * part.value - 4>(high[j], 0x30));
         }
-        out.scale[0] = V::multiply(d, signed_byte_to_float<V, part.value % 2 * 2>(scale[2 * half + part.value / 2]));
-        out.scale[1] = V::multiply(d, signed_byte_to_float<V, part.value % 2 * 2 + 1>(scale[2 * half + part.value / 2]));
+        set_scale<V, 0, part.value % 2 * 2>(d, scale[2 * half + part.value / 2], out);
+        set_scale<V, 1, part.value % 2 * 2 + 1>(d, scale[2 * half + part.value / 2], out);
         use(4 * half + part.value, out);
       });
     }
@@ -364,7 +373,7 @@ template <class V>
 struct FormatQ2_K {
   static constexpr int kGroups = 8, kBytes = 84, kZero = 0, kMax = 3;
   static constexpr int kFew = 2;
-  static constexpr bool kSigned = false, kHalves = true, kMins = true;
+  static constexpr bool kSigned = false, kHalves = true, kMins = true, kWhole = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -395,7 +404,7 @@ template <class V>
 struct FormatQ3_K {
   static constexpr int kGroups = 8, kBytes = 110, kZero = 4, kMax = 7;
   static constexpr int kFew = 2;
-  static constexpr bool kSigned = false, kHalves = true, kMins = false;
+  static constexpr bool kSigned = false, kHalves = true, kMins = false, kWhole = true;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -405,26 +414,24 @@ struct FormatQ3_K {
     V::load_columns(rows + 92, stride, packs);
     V::load_columns(rows + 94, stride, last);
     const typename V::F d = V::high_half(last[3]);
-    typename V::I scale[4];  // byte s % 4 of [s / 4], 32 too high
+    typename V::I scale[4];  // byte s % 4 of [s / 4], signed
     unroll<0, 4>([&](auto i) PL_LAMBDA {
       const typename V::I top = field<V, 2 * i.value - 4>(packs[3], 0x30);
-      scale[i.value] = V::bit_or(field<V, i.value / 2 * 4>(packs[1 + i.value % 2], 15), top);
+      const typename V::I six_bits = V::bit_or(field<V, i.value / 2 * 4>(packs[1 + i.value % 2], 15), top);
+      // Less 32, with 128 added meanwhile so that no byte borrows from the next.
+      scale[i.value] = V::bit_xor(V::add(six_bits, V::bytes(96)), V::bytes(-128));
     });
     for (int half = 0; half < 2; ++half) {
       typename V::I packed[8];
       V::load_columns(rows + 32 + 32 * half, stride, packed);
       V::load_columns(rows + 48 + 32 * half, stride, packed + 4);
       unroll<0, 4>([&](auto part) PL_LAMBDA {
-        const typename V::I six_bits = scale[2 * half + part.value / 2];
         Quads<V> out;
         PL_UNROLL for (int j = 0; j < 8; ++j) {
           out.q[j] = V::bit_or(field<V, 2 * part.value>(packed[j], 3), field<V, part.value - 2>(high[j], 4));
         }
-        unroll<0, 2>([&](auto h) PL_LAMBDA {
-          const typename V::I six =
-              V::bit_and(V::template shift_right<8 * (part.value % 2 * 2 + h.value)>(six_bits), V::ints(255));
-          out.scale[h.value] = V::multiply(d, V::to_float(V::subtract(six, V::ints(32))));
-        });
+        set_scale<V, 0, part.value % 2 * 2>(d, scale[2 * half + part.value / 2], out);
+        set_scale<V, 1, part.value % 2 * 2 + 1>(d, scale[2 * half + part.value / 2], out);
         use(4 * half + part.value, out);
       });
       PL_UNROLL for (int j = 0; j < 8; ++j) high[j] = V::template shift_right<4>(high[j]);
@@ -436,7 +443,7 @@ template <class V>
 struct FormatIQ4_XS {
   static constexpr int kGroups = 8, kBytes = 136, kZero = 0, kMax = 127;
   static constexpr int kFew = 2;
-  static constexpr bool kSigned = true, kHalves = false, kMins = false;
+  static constexpr bool kSigned = true, kHalves = false, kMins = false, kWhole = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {
@@ -471,7 +478,7 @@ template <class V, class Block>
 struct FormatGrid {
   static constexpr int kGroups = 8, kBytes = sizeof(Block), kZero = 0, kMax = 127;
   static constexpr int kFew = 0;
-  static constexpr bool kSigned = true, kHalves = true, kMins = false;
+  static constexpr bool kSigned = true, kHalves = true, kMins = false, kWhole = false;
 
   template <class Use>
   static PL_INLINE void unpack(const uint8_t* rows, int64_t stride, Use use) {

@@ -15,6 +15,7 @@
 #include "panel_formats.h"
 #include "panel_sums.h"
 #include "row_products.h"
+#include "row_products_q6_k.h"
 
 namespace pl {
 namespace {
@@ -24,20 +25,30 @@ constexpr int kChunkGroups = 32;  // of 32 weights: with 16 rows 16 KiB, half of
 constexpr int kAsking = 64;
 
 // What of a format the sums need to know: formats that are alike in this share their code.
-template <bool kSigned_, bool kZero_, bool kHalves_, bool kMins_>
+template <bool kSigned_, bool kZero_, bool kHalves_, bool kMins_, bool kWhole_>
 struct Arithmetic {
-  static constexpr bool kSigned = kSigned_, kZero = kZero_, kHalves = kHalves_, kMins = kMins_;
+  static constexpr bool kSigned = kSigned_, kZero = kZero_, kHalves = kHalves_, kMins = kMins_, kWhole = kWhole_;
+  static constexpr int kFloats = kHalves && !kWhole ? 2 : 1;  // scales of 32 weights
 };
 
 template <class V, class Format>
-using ArithmeticOf = Arithmetic<!V::kDot && Format::kSigned, kZeroOf<V, Format> != 0, Format::kHalves, Format::kMins>;
+using ArithmeticOf = Arithmetic<!V::kDot && Format::kSigned, kZeroOf<V, Format> != 0, Format::kHalves, Format::kMins,
+                                 !V::kDot && Format::kWhole>;
+
+// A group's scales and minima: of quads, or of a panel.
+template <class V>
+struct Scales {
+  const typename V::F *scale, *min;
+  const typename V::I* whole;
+};
 
 // acc[p][t] += group · a[t] for one group of 32 weights of kPanels panels and kTokens tokens. q(p, j) gives weights 4j..4j+3.
-template <class V, class A, int kPanels, int kTokens, class Q, class Scale, class Min>
-PL_INLINE void accumulate(Q q, Scale scale, Min min, int zero, const ActBlock* a, typename V::F (*acc)[kTokens]) {
+template <class V, class A, int kPanels, int kTokens, class Q, class OfPanel>
+PL_INLINE void accumulate(Q q, OfPanel of, int zero, const ActBlock* a, typename V::F (*acc)[kTokens]) {
   using Sum = ByteSum<V, A::kSigned>;
   constexpr int kParts = A::kHalves ? 2 : 1, kQuads = 8 / kParts;
-  typename V::F whole[kPanels][kTokens];
+  [[maybe_unused]] typename V::F both[kPanels][kTokens];  // of the two halves, where they have scales of their own
+  [[maybe_unused]] typename V::I both_whole[kPanels][kTokens];
   unroll<0, kParts>([&](auto h) PL_LAMBDA {
     Sum sums[kPanels][kTokens];
     PL_UNROLL for (int t = 0; t < kTokens; ++t) {
@@ -56,17 +67,25 @@ PL_INLINE void accumulate(Q q, Scale scale, Min min, int zero, const ActBlock* a
     });
     PL_UNROLL for (int t = 0; t < kTokens; ++t) {
       PL_UNROLL for (int p = 0; p < kPanels; ++p) {
-        const typename V::F part = V::to_float(sums[p][t].end());
-        if constexpr (!A::kHalves) {
-          acc[p][t] = V::multiply_add(V::multiply(part, scale(p)[0]), V::floats_at(&a[t].d), acc[p][t]);
-          if constexpr (A::kMins) acc[p][t] = V::subtract_product(acc[p][t], min(p)[0], V::floats_at(&a[t].d_sum));
+        const Scales<V> s = of(p);
+        const auto add = [&](typename V::I sum) PL_LAMBDA {
+          acc[p][t] = V::multiply_add(V::multiply(V::to_float(sum), s.scale[0]), V::floats_at(&a[t].d), acc[p][t]);
+        };
+        if constexpr (A::kWhole) {
+          const typename V::I part = sums[p][t].times(s.whole[h.value]);
+          if constexpr (h.value == 0) both_whole[p][t] = part;
+          else add(V::add(both_whole[p][t], part));
+        } else if constexpr (!A::kHalves) {
+          add(sums[p][t].end());
+          if constexpr (A::kMins) acc[p][t] = V::subtract_product(acc[p][t], s.min[0], V::floats_at(&a[t].d_sum));
         } else {
-          whole[p][t] = h.value == 0 ? V::multiply(part, scale(p)[0]) : V::multiply_add(part, scale(p)[1], whole[p][t]);
+          const typename V::F part = V::to_float(sums[p][t].end());
+          both[p][t] = h.value == 0 ? V::multiply(part, s.scale[0]) : V::multiply_add(part, s.scale[1], both[p][t]);
           if constexpr (A::kMins) {
             const typename V::F minus_sum = V::to_float(V::ints_at(&a[t].minus_sum16[h.value]));
-            whole[p][t] = V::multiply_add(minus_sum, min(p)[h.value], whole[p][t]);
+            both[p][t] = V::multiply_add(minus_sum, s.min[h.value], both[p][t]);
           }
-          if constexpr (h.value == 1) acc[p][t] = V::multiply_add(whole[p][t], V::floats_at(&a[t].d), acc[p][t]);
+          if constexpr (h.value == 1) acc[p][t] = V::multiply_add(both[p][t], V::floats_at(&a[t].d), acc[p][t]);
         }
         if constexpr (kPanels > 1) V::in_memory(acc[p][t]);
       }
@@ -121,12 +140,11 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
       typename V::F min[2];
       lift_mins<V, Format>(quads, min);
       accumulate<V, ArithmeticOf<V, Format>, 1, kTokens>([&](int, int j) PL_LAMBDA { return lift<V, Format>(quads.q[j]); },
-                                                         [&](int) PL_LAMBDA { return quads.scale; },
-                                                         [&](int) PL_LAMBDA { return min; }, kZeroOf<V, Format>,
-                                                         a + i * kTokens, &acc);
+                                                         [&](int) PL_LAMBDA { return Scales<V>{quads.scale, min, quads.whole}; },
+                                                         kZeroOf<V, Format>, a + i * kTokens, &acc);
     };
     if constexpr (kTokens == 1 && ByRows<V, Format>::kHas) {
-      accumulate_by_rows<V, Format>(step.rows, step.stride, groups - g, a, acc, ask);
+      ByRows<V, Format>::accumulate(step.rows, step.stride, groups - g, a, acc, ask);
     } else if (__builtin_expect(g + Format::kGroups <= groups, 1)) {
       Format::unpack(step.rows, step.stride, use);
     } else {
@@ -166,11 +184,12 @@ void multiply_few(const Product& m) {
 // A panel's weights, unpacked.
 template <class V, class A>
 struct Panel {
-  static constexpr int kScales = A::kHalves ? 2 : 1;
   typename V::I q[kChunkGroups][8];
-  typename V::F scale[kChunkGroups][kScales];
-  typename V::F min[A::kMins ? kChunkGroups : 1][kScales];
+  typename V::F scale[kChunkGroups][A::kFloats];
+  typename V::F min[A::kMins ? kChunkGroups : 1][A::kFloats];
+  typename V::I whole[A::kWhole ? kChunkGroups : 1][2];
   int zero;
+  PL_INLINE Scales<V> scales(int64_t g) const { return {scale[g], min[A::kMins ? g : 0], whole[A::kWhole ? g : 0]}; }
 };
 
 // What will be unpacked next: a part of each of some panels' rows. Between the products of a tile it is asked for line by
@@ -208,9 +227,7 @@ void multiply_tile(const Panel<V, A>* panels, int64_t groups, const ActBlock* a,
       if (kAsk && p == 0) coming.ask(next, j);
       return panels[p].q[g][j];
     };
-    const auto scales = [&](int p) PL_LAMBDA { return panels[p].scale[g]; };
-    const auto mins = [&](int p) PL_LAMBDA { return panels[p].min[A::kMins ? g : 0]; };
-    accumulate<V, A, kPanels, kTokens>(weights, scales, mins, panels[0].zero, a, acc);
+    accumulate<V, A, kPanels, kTokens>(weights, [&](int p) PL_LAMBDA { return panels[p].scales(g); }, panels[0].zero, a, acc);
   }
   PL_UNROLL for (int p = 0; p < kPanels; ++p) {
     PL_UNROLL for (int t = 0; t < kTokens; ++t) V::store_some(at(p, t), acc[p][t], n_rows - p * V::kRows);
@@ -220,6 +237,7 @@ void multiply_tile(const Panel<V, A>* panels, int64_t groups, const ActBlock* a,
 template <class V, class Format>
 void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, int64_t first_group, int64_t groups,
                   Panel<V, ArithmeticOf<V, Format>>& panel) {
+  using A = ArithmeticOf<V, Format>;
   StepRows<V, Format> step;
   for (int64_t g = 0; g < groups; g += Format::kGroups) {
     const int64_t at = (first_group + g) / Format::kGroups * Format::kBytes;
@@ -228,10 +246,11 @@ void unpack_chunk(const Product& m, const uint8_t* panel_rows, int64_t n_rows, i
       PL_UNROLL for (int j = 0; j < 8; ++j) panel.q[g + i][j] = lift<V, Format>(quads.q[j]);
       typename V::F min[2];
       lift_mins<V, Format>(quads, min);
-      PL_UNROLL for (int h = 0; h < Panel<V, ArithmeticOf<V, Format>>::kScales; ++h) {
+      PL_UNROLL for (int h = 0; h < A::kFloats; ++h) {
         panel.scale[g + i][h] = quads.scale[h];
-        if constexpr (Format::kMins) panel.min[g + i][h] = min[h];
+        if constexpr (A::kMins) panel.min[g + i][h] = min[h];
       }
+      if constexpr (A::kWhole) panel.whole[g + i][0] = quads.whole[0], panel.whole[g + i][1] = quads.whole[1];
     });
   }
 }

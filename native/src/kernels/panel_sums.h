@@ -72,6 +72,7 @@ struct PairSum {
     pairs = V::in_order(V::add16(pairs, V::pair_products(w, V::ints_at(four))));
   }
   PL_INLINE typename V::I end() const { return V::widen(pairs); }
+  PL_INLINE typename V::I times(typename V::I whole) const { return V::dot16(pairs, whole); }
 };
 
 // By pairs of signed weights, which fill 16 bits at once. Their signs are moved to the activations, which are never -128.

@@ -25,7 +25,7 @@ struct RowPairs {
 // What a format needs for it: kTogether groups of 32 are cut out of the same bytes. `scales` gives those of group g of the step;
 // `cut` the weights of rows j and j + 4, 16 to a vector: out[2i] and out[2i + 1] are group g + i.
 template <class V, class Format>
-struct ByRows {
+struct InPairs {
   static constexpr bool kHas = false;
 };
 
@@ -42,7 +42,7 @@ struct ScalesOf32 {
 };
 
 template <class V>
-struct ByRows<V, Blocks32<V, LayoutQ4_0>> : ScalesOf32<V, LayoutQ4_0> {
+struct InPairs<V, Blocks32<V, LayoutQ4_0>> : ScalesOf32<V, LayoutQ4_0> {
   template <int g, int j>
   static PL_INLINE void cut(const RowPairs<V>& rows, typename V::I* out) {
     const typename V::I both = rows.template at<j>(18 * g + 2);
@@ -51,7 +51,7 @@ struct ByRows<V, Blocks32<V, LayoutQ4_0>> : ScalesOf32<V, LayoutQ4_0> {
 };
 
 template <class V>
-struct ByRows<V, Blocks32<V, LayoutQ8_0>> : ScalesOf32<V, LayoutQ8_0> {
+struct InPairs<V, Blocks32<V, LayoutQ8_0>> : ScalesOf32<V, LayoutQ8_0> {
   template <int g, int j>
   static PL_INLINE void cut(const RowPairs<V>& rows, typename V::I* out) {
     out[0] = rows.template at<j>(34 * g + 2), out[1] = rows.template at<j>(34 * g + 18);
@@ -59,7 +59,7 @@ struct ByRows<V, Blocks32<V, LayoutQ8_0>> : ScalesOf32<V, LayoutQ8_0> {
 };
 
 template <class V>
-struct ByRows<V, FormatQ4_K<V>> {
+struct InPairs<V, FormatQ4_K<V>> {
   static constexpr bool kHas = V::kByRows;
   static constexpr int kTogether = 2;
   using Header = typename FormatQ4_K<V>::Header;
@@ -98,40 +98,46 @@ PL_INLINE typename V::I sums_of_rows(const typename V::I* products) {
   else return V::sums_of_rows16(products);
 }
 
-// acc += step · a, for the first `groups` of the step. ask(low, high, i) is called with group i.
-template <class V, class Format, class Ask>
-PL_INLINE void accumulate_by_rows(const uint8_t* low, int64_t stride, int64_t groups, const ActBlock* a, typename V::F* acc,
-                                  Ask ask) {
-  using Rows = ByRows<V, Format>;
-  constexpr int kTogether = Rows::kTogether, kZero = kZeroOf<V, Format>;
-  const uint8_t* high = low + 4 * stride;
-  V::keep(low, high);
-  const RowPairs<V> rows = {low, high, stride};
-  const typename Rows::Header header = Rows::header(rows);
-  unroll<0, Format::kGroups / kTogether>([&](auto i) PL_LAMBDA {
-    constexpr int g = i.value * kTogether;  // those that are cut together are in one block: all of them are there, or none
-    if (__builtin_expect(g >= groups, 0)) return;
-    PL_UNROLL for (int k = 0; k < kTogether; ++k) ask(low, high, g + k);
-    typename V::I sums[kTogether][4];
-    unroll<0, 4>([&](auto j) PL_LAMBDA {
-      typename V::I w[2 * kTogether];
-      Rows::template cut<g, j.value>(rows, w);
-      PL_UNROLL for (int k = 0; k < kTogether; ++k) sums[k][j.value] = products_of_32<V, Format>(w + 2 * k, a[g + k].q);
+// Products with one token, row by row, of the formats that have it.
+template <class V, class Format>
+struct ByRows {
+  static constexpr bool kHas = InPairs<V, Format>::kHas;
+
+  // acc += step · a, for the first `groups` of the step. ask(low, high, i) is called with group i.
+  template <class Ask>
+  static PL_INLINE void accumulate(const uint8_t* low, int64_t stride, int64_t groups, const ActBlock* a, typename V::F* acc,
+                                   Ask ask) {
+    using Rows = InPairs<V, Format>;
+    constexpr int kTogether = Rows::kTogether, kZero = kZeroOf<V, Format>;
+    const uint8_t* high = low + 4 * stride;
+    V::keep(low, high);
+    const RowPairs<V> rows = {low, high, stride};
+    const typename Rows::Header header = Rows::header(rows);
+    unroll<0, Format::kGroups / kTogether>([&](auto i) PL_LAMBDA {
+      constexpr int g = i.value * kTogether;  // those that are cut together are in one block: all of them are there, or none
+      if (__builtin_expect(g >= groups, 0)) return;
+      PL_UNROLL for (int k = 0; k < kTogether; ++k) ask(low, high, g + k);
+      typename V::I sums[kTogether][4];
+      unroll<0, 4>([&](auto j) PL_LAMBDA {
+        typename V::I w[2 * kTogether];
+        Rows::template cut<g, j.value>(rows, w);
+        PL_UNROLL for (int k = 0; k < kTogether; ++k) sums[k][j.value] = products_of_32<V, Format>(w + 2 * k, a[g + k].q);
+      });
+      unroll<0, kTogether>([&](auto k) PL_LAMBDA {
+        constexpr int kGroup = g + k.value;
+        const ActBlock& act = a[kGroup];
+        Quads<V> quads;
+        Rows::template scales<kGroup>(header, rows, quads);
+        typename V::F min[2];
+        lift_mins<V, Format>(quads, min);
+        typename V::I sum = sums_of_rows<V, Format>(sums[k.value]);
+        if constexpr (kZero != 0) sum = V::add(sum, V::multiply(V::ints_at(&act.minus_sum), V::ints(kZero)));
+        *acc = V::multiply_add(V::multiply(V::to_float(sum), quads.scale[0]), V::floats_at(&act.d), *acc);
+        if constexpr (Format::kMins) *acc = V::subtract_product(*acc, min[0], V::floats_at(&act.d_sum));
+      });
     });
-    unroll<0, kTogether>([&](auto k) PL_LAMBDA {
-      constexpr int kGroup = g + k.value;
-      const ActBlock& act = a[kGroup];
-      Quads<V> quads;
-      Rows::template scales<kGroup>(header, rows, quads);
-      typename V::F min[2];
-      lift_mins<V, Format>(quads, min);
-      typename V::I sum = sums_of_rows<V, Format>(sums[k.value]);
-      if constexpr (kZero != 0) sum = V::add(sum, V::multiply(V::ints_at(&act.minus_sum), V::ints(kZero)));
-      *acc = V::multiply_add(V::multiply(V::to_float(sum), quads.scale[0]), V::floats_at(&act.d), *acc);
-      if constexpr (Format::kMins) *acc = V::subtract_product(*acc, min[0], V::floats_at(&act.d_sum));
-    });
-  });
-}
+  }
+};
 
 }  // namespace
 }  // namespace pl
