@@ -166,9 +166,11 @@ def probe(lib: Any, limit: str, threads: int) -> float:
 
 def error(lib: Any, what: str = "") -> PocketllamaError:
     """What the last call that failed had to say."""
-    words = (lib.pl_last_error() or b"").decode(errors="replace")
+    # Some are sentences that name the file, others go on behind a name.
+    words = (lib.pl_last_error() or b"").decode(errors="replace").removesuffix(".")
     cls = _ERRORS.get(lib.pl_last_error_kind(), EngineError)
-    return cls(f"{what}: {words}." if what else f"{words[:1].upper()}{words[1:]}.", remedy=_REMEDIES.get(cls))
+    named = what and what not in words
+    return cls(f"{what}: {words}." if named else f"{words[:1].upper()}{words[1:]}.", remedy=_REMEDIES.get(cls))
 
 
 class Own:
