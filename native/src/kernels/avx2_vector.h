@@ -163,8 +163,8 @@ struct Avx2 {
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 3;  // 12 sums, 3 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
-  // Activations that are multiplied by a matrix's rows in one go: half of a second cache of 256 KiB.
-  static constexpr int64_t kFloatBytes = int64_t{128} << 10;
+  // Of rows that stay in the second cache while tokens pass: most of one of 256 KiB, the smallest there is.
+  static constexpr int64_t kFloatBytes = int64_t{192} << 10;
   static __m128i load_halves(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
   static F load_row(const float* p) { return _mm256_loadu_ps(p); }
   static F load_row(const Half* p) { return _mm256_cvtph_ps(load_halves(p)); }

@@ -137,7 +137,7 @@ struct Avx512 {
   // Neighbours within a row.
   static constexpr int kFloatRows = 4, kFloatTile = 6;  // 24 sums, 6 activations, 1 weight
   static constexpr int kFloatRowsAlone = 8;             // an FMA takes four cycles, and two may begin in each
-  // Activations that are multiplied by a matrix's rows in one go: half of a second cache of 1 MiB.
+  // Of rows that stay in the second cache while tokens pass: half of one of 1 MiB.
   static constexpr int64_t kFloatBytes = int64_t{512} << 10;
   static __m256i load_halves(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
   static F load_row(const float* p) { return _mm512_loadu_ps(p); }

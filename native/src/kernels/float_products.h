@@ -1,7 +1,7 @@
 // Products of matrices of floats with batches of activations, for every ISA with vectors: V::kFloatRows rows times
 // V::kFloatTile tokens, whose sums stay in registers. Lanes are neighbours within a row, each sum has one vector of its
-// own, and its lanes are added up at the end: the order of additions is the same for every batch. Of many tokens,
-// V::kFloatBytes are taken in one go, so that they stay in the second cache while the rows pass.
+// own, and its lanes are added up at the end: the order of additions is the same for every batch. For many tokens,
+// V::kFloatBytes of rows stay in the second cache while all tokens pass, a tile with all of these rows before the next.
 #pragma once
 
 #include "kernels.h"
@@ -78,27 +78,19 @@ void multiply_floats(const Product& m) {
   }
   constexpr int kTile = V::kFloatTile, kRows = V::kFloatRows;
   // Few tokens wait for memory: streams, as long as the second cache holds all of their activations.
-  const bool few = V::kApart && 4 * m.n * m.cols <= 3 * V::kFloatBytes;
+  const bool few = V::kApart && m.n <= 24 && 4 * m.n * m.cols <= 2 * V::kFloatBytes;
   const int64_t apart = few ? m.rows / kRows : 0, whole = apart * kRows;
   multiply_float_streams<V, Weight, kRows, kTile>(m, w, stride, apart);
-  int64_t together = V::kFloatBytes / (4 * m.cols) / kTile * kTile;
-  if (together < kTile) together = kTile;
-  // Goes of about the same size: each reads all of the weights, for two tokens as for fifteen.
-  const int64_t goes = (m.n + together - 1) / together;
-  together = ((m.n + goes - 1) / goes + kTile - 1) / kTile * kTile;
-  for (int64_t first = 0; first < m.n; first += together) {
-    const int64_t end = first + together < m.n ? first + together : m.n;
-    for (int64_t r = whole; r < m.rows; r += kRows) {
-      const int64_t rows = m.rows - r < kRows ? m.rows - r : kRows;
-      for (int64_t t = first; t < end; t += kTile) {
-        const float* const x = m.x + t * m.cols;
-        float* const out = m.out + t * m.out_stride + r;
-        const int64_t width = end - t < kTile ? end - t : kTile;
-        unroll<1, kTile + 1>([&](auto tokens) {
-          if (width != tokens.value) return;
-          multiply_float_rows<V, Weight, kRows, tokens.value>(w + r * stride, stride, rows, x, m.cols, out, m.out_stride);
-        });
-      }
+  const int64_t fit = V::kFloatBytes / m.row_bytes / kRows * kRows, block = fit < kRows ? kRows : fit;
+  for (int64_t r = whole; r < m.rows; r += block) {
+    const int64_t rows = m.rows - r < block ? m.rows - r : block;
+    for (int64_t t = 0; t < m.n; t += kTile) {
+      const int64_t width = m.n - t < kTile ? m.n - t : kTile;
+      unroll<1, kTile + 1>([&](auto tokens) {
+        if (width != tokens.value) return;
+        multiply_float_rows<V, Weight, kRows, tokens.value>(w + r * stride, stride, rows, m.x + t * m.cols, m.cols,
+                                                            m.out + t * m.out_stride + r, m.out_stride);
+      });
     }
   }
 }
