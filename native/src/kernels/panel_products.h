@@ -298,8 +298,9 @@ void multiply_many(const Product& m, int zero,
 
 template <class V, class Format>
 void multiply(const Product& m) {
-  // Four tokens fill a tile: where it passes over two panels, it takes less time than they do with more than five bits a weight.
-  constexpr bool kTileOfFour = V::kTile == 4 && V::kPanels > 1 && kApartOf<V, Format, 4>;
+  // Four tokens fill a tile: where it passes over two panels, it takes less time than they do with more than five bits a weight, or
+  // with weights that have a sign.
+  constexpr bool kTileOfFour = V::kTile == 4 && V::kPanels > 1 && (Format::kSigned || kApartOf<V, Format, 4>);
   constexpr int kFew = kTileOfFour && V::few(Format::kFew) == 4 ? 3 : V::few(Format::kFew);
   // One more function for each power of two, and for three where there are no eight: they are large.
   if constexpr (kFew >= 1) {
