@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "panel_formats.h"
+#include "inlining.h"
 
 namespace pl {
 namespace {

@@ -3,8 +3,8 @@
 // A query's result depends neither on how many others there are nor on which keys of the block the others see.
 #pragma once
 
+#include "inlining.h"
 #include "kernels.h"
-#include "panel_formats.h"
 #include "vector_math.h"
 
 namespace pl {

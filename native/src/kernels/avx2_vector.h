@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "panel_formats.h"
+#include "inlining.h"
 
 namespace pl {
 namespace {

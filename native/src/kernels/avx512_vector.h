@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "avx2_vector.h"
-#include "panel_formats.h"
+#include "inlining.h"
 
 namespace pl {
 namespace {

@@ -4,8 +4,8 @@
 // V::kFloatBytes of rows stay in the second cache while all tokens pass, a tile with all of these rows before the next.
 #pragma once
 
+#include "inlining.h"
 #include "kernels.h"
-#include "panel_formats.h"
 
 namespace pl {
 namespace {

@@ -16,44 +16,11 @@
 // In a nameless namespace, compiled anew with each ISA's flags; V is a vector of that ISA (see avx512.cc).
 #pragma once
 
-#include <utility>
-
 #include "../quant/unpack.h"
+#include "inlining.h"
 
 namespace pl {
 namespace {
-
-#define PL_INLINE inline __attribute__((always_inline))
-#define PL_LAMBDA __attribute__((always_inline))
-// Before loops over what must stay in registers.
-#if defined(__clang__)
-#define PL_UNROLL _Pragma("unroll")
-#else
-#define PL_UNROLL _Pragma("GCC unroll 16")
-#endif
-
-// Weights of two bytes, told apart by their types.
-struct Half {
-  uint16_t bits;
-};
-struct BrainHalf {
-  uint16_t bits;
-};
-
-template <int kValue>
-struct Const {
-  static constexpr int value = kValue;
-};
-
-template <int kFrom, class F, int... kSteps>
-PL_INLINE void unroll_steps(F& f, std::integer_sequence<int, kSteps...>) {
-  (f(Const<kFrom + kSteps>{}), ...);
-}
-// f(Const<kFrom>) … f(Const<kTo - 1>), written out. Not by recursion: inlining that would copy each step at every level.
-template <int kFrom, int kTo, class F>
-PL_INLINE void unroll(F&& f) {
-  unroll_steps<kFrom>(f, std::make_integer_sequence<int, (kTo > kFrom ? kTo - kFrom : 0)>{});
-}
 
 // One group of 32 weights of each row of a panel: weights 4j..4j+3 are the bytes of q[j].
 template <class V>

@@ -1,7 +1,7 @@
 // Functions of vectors of floats, for every ISA that has a struct of vector operations.
 #pragma once
 
-#include "panel_formats.h"
+#include "inlining.h"
 
 namespace pl {
 namespace {
