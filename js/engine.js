@@ -1,10 +1,10 @@
-// Whether our own engine has to be built, asked at every start: a stat for each source, one small file. No source is
+// Whether our own engine has to be built, asked at every start: a stat for each source, two small files. No source is
 // read, no process started. js/build.js does the work.
 //
 //   <data>/native/<package>.json     what came of the last attempt, for the sources of the package at that place
 //                 …                  the library; see py/pocketllama/engine/build.py
 
-import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 
 import { isNo, sha256 } from "./environment.js";
@@ -23,11 +23,28 @@ export const nativeDir = (env = process.env) => join(dataDir(env), "native");
 /** The record of the last attempt. @param {NodeJS.ProcessEnv} env */
 export const attemptFile = (env) => join(nativeDir(env), `${sha256(layout().root).slice(0, 12)}.json`);
 
-/** What changes when a source does: every name, size and time. Null where there are no sources. */
+/** What this processor offers, as Linux tells it: a library built here has nothing for others. Empty elsewhere, where it has all. */
+function processor() {
+  if (process.platform !== "linux") return "";
+  const start = Buffer.alloc(16384); // of many cores, the first
+  try {
+    const file = openSync("/proc/cpuinfo", "r");
+    try {
+      const text = start.toString("latin1", 0, readSync(file, start));
+      return /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? "";
+    } finally {
+      closeSync(file);
+    }
+  } catch {
+    return "";
+  }
+}
+
+/** What changes when a source does, or the processor: every name, size and time. Null where there are no sources. */
 export function sourcesStamp() {
   const root = join(layout().root, "native");
   if (!existsSync(join(root, "src", "abi.cc"))) return null;
-  const facts = [version()];
+  const facts = [version(), processor()];
   /** @param {string} folder */
   const walk = (folder) => {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {

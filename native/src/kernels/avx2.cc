@@ -1,7 +1,7 @@
 // Compiled with: -O2 -mavx2 -mfma -mf16c
 // Kernels for x86-64 with AVX2, FMA and F16C: quantized activations; products with quantized matrices are in
 // panel_products.h, kernels on floats in avx2_float.h. This file alone gets the flags above (builds read that line).
-// Everything but fill_avx2 is in nameless namespaces, and no header with external inline functions is used: nothing of
+// Everything but kFillAvx2 is in nameless namespaces, and no header with external inline functions is used: nothing of
 // this can reach other code.
 #if defined(__x86_64__)
 
@@ -64,13 +64,13 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
 
 }  // namespace
 
-void fill_avx2(Kernels& table) {
+const Fill kFillAvx2 = [](Kernels& table) {
   fill_panel_products<Avx2>(table);
   fill_float_products<Avx2>(table);
   fill_attention<Avx2>(table);
   table.quantize_act = quantize_act;
   fill_avx2_float(table);
-}
+};
 
 }  // namespace pl
 

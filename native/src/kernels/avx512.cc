@@ -9,11 +9,11 @@
 
 namespace pl {
 
-void fill_avx512(Kernels& table) {
+const Fill kFillAvx512 = [](Kernels& table) {
   fill_panel_products<Avx512>(table);
   fill_float_products<Avx512>(table);
   fill_attention<Avx512>(table);
-}
+};
 
 }  // namespace pl
 

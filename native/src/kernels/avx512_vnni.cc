@@ -7,7 +7,7 @@
 
 namespace pl {
 
-void fill_avx512_vnni(Kernels& table) { fill_panel_products<Avx512>(table); }
+const Fill kFillAvx512Vnni = fill_panel_products<Avx512>;
 
 }  // namespace pl
 

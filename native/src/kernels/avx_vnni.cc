@@ -10,11 +10,9 @@
 namespace pl {
 
 #if defined(__AVXVNNI__)
-const bool kAvxVnniBuilt = true;
-void fill_avx_vnni(Kernels& table) { fill_panel_products<Avx2>(table); }
+const Fill kFillAvxVnni = fill_panel_products<Avx2>;
 #else
-const bool kAvxVnniBuilt = false;
-void fill_avx_vnni(Kernels&) {}
+const Fill kFillAvxVnni = nullptr;
 #endif
 
 }  // namespace pl

@@ -141,17 +141,10 @@ const MatType& mat_type(const Kernels& table, Type type);
 Kernels make_kernels(const char* isa);
 
 // One for each file of kernels; each overwrites the slots that it has. Only to be called on a machine that
-// has the ISA.
-void fill_scalar(Kernels& table);
-void fill_avx2(Kernels& table);
-void fill_avx_vnni(Kernels& table);
-void fill_avx512(Kernels& table);
-void fill_avx512_vnni(Kernels& table);
-void fill_neon(Kernels& table);
-void fill_neon_dotprod(Kernels& table);
-void fill_neon_i8mm(Kernels& table);
-
-// Whether the compiler knew AVX-VNNI; else fill_avx_vnni changes nothing.
-extern const bool kAvxVnniBuilt;
+// has the ISA. Null where the compiler does not know it, or where it was left out (left_out.cc).
+using Fill = void (*)(Kernels& table);
+extern const Fill kFillScalar;
+extern const Fill kFillAvx2, kFillAvxVnni, kFillAvx512, kFillAvx512Vnni;
+extern const Fill kFillNeon, kFillNeonDotprod, kFillNeonI8mm;
 
 }  // namespace pl

@@ -1,5 +1,5 @@
 // Kernels for aarch64 with NEON, which is part of every such processor and takes no flags: those on floats are in
-// neon_float.h, products with quantized matrices in neon_int8.h. Everything but fill_neon is in nameless namespaces,
+// neon_float.h, products with quantized matrices in neon_int8.h. Everything but kFillNeon is in nameless namespaces,
 // and no header with external inline functions is used, as in all files of kernels.
 #if defined(__aarch64__)
 
@@ -52,11 +52,11 @@ void quantize_act(const float* x, ActBlock* out, int64_t stride, int64_t n) {
 
 }  // namespace
 
-void fill_neon(Kernels& table) {
+const Fill kFillNeon = [](Kernels& table) {
   fill_neon_int8(table);
   fill_neon_float(table);
   table.quantize_act = quantize_act;
-}
+};
 
 }  // namespace pl
 

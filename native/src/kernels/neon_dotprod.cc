@@ -8,7 +8,7 @@ static_assert(__ARM_FEATURE_DOTPROD == 1);
 
 namespace pl {
 
-void fill_neon_dotprod(Kernels& table) { fill_neon_int8(table); }
+const Fill kFillNeonDotprod = fill_neon_int8;
 
 }  // namespace pl
 

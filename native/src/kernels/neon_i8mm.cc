@@ -174,7 +174,7 @@ void multiply_pairs(const Product& m) {
 
 }  // namespace
 
-void fill_neon_i8mm(Kernels& table) {
+const Fill kFillNeonI8mm = [](Kernels& table) {
   const auto set = [&table](Type type, Multiply f) { table.mat[static_cast<uint32_t>(type)].multiply = f; };
   set(Type::Q4_0, multiply_pairs<BlockQ4_0>);
   set(Type::Q4_1, multiply_pairs<BlockQ4_1>);
@@ -197,7 +197,7 @@ void fill_neon_i8mm(Kernels& table) {
   set(Type::IQ1_S, multiply_pairs<BlockIQ1_S>);
   set(Type::IQ1_M, multiply_pairs<BlockIQ1_M>);
   table.act_tile = 2 * kTokenPairs;
-}
+};
 
 }  // namespace pl
 

@@ -122,6 +122,7 @@ template <class V, class Format, int kTokens>
 __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, int64_t apart, int64_t n_rows) {
   const uint8_t* const panel = reinterpret_cast<const uint8_t*>(m.w) + first * m.row_bytes;
   constexpr bool kApart = kApartOf<V, Format, kTokens>;
+  constexpr bool kWholeSteps = Format::kGroups == 8;  // a block of 256, which no row breaks off
   const int64_t groups = m.cols / 32, stride = apart * m.row_bytes, panel_bytes = V::kRows * m.row_bytes;
   // The next panel; the last one asks for nothing new: what follows it is another thread's.
   const uint8_t* next = first + V::kRows < m.rows ? panel + panel_bytes : panel;
@@ -145,9 +146,9 @@ __attribute__((noinline)) void multiply_panel(const Product& m, int64_t first, i
     };
     if constexpr (kTokens == 1 && ByRows<V, Format>::kHas) {
       ByRows<V, Format>::accumulate(step.rows, step.stride, groups - g, a, acc, ask);
-    } else if (__builtin_expect(g + Format::kGroups <= groups, 1)) {
+    } else if (kWholeSteps || __builtin_expect(g + Format::kGroups <= groups, 1)) {
       Format::unpack(step.rows, step.stride, use);
-    } else {
+    } else if constexpr (!kWholeSteps) {
       Format::unpack(step.rows, step.stride, [&](int i, const Quads<V>& quads) PL_LAMBDA {
         if (g + i < groups) use(i, quads);
       });

@@ -226,7 +226,7 @@ void fill_int8(Kernels& table, Type type) {
 
 }  // namespace
 
-void fill_scalar(Kernels& table) {
+const Fill kFillScalar = [](Kernels& table) {
   table.isa = "scalar";
   fill_float<mat_f32>(table, Type::F32);
   fill_float<mat_f16>(table, Type::F16);
@@ -270,6 +270,6 @@ void fill_scalar(Kernels& table) {
   table.attend_block = attend_block;
   table.transpose_keys = transpose_keys;
   table.axpy_f32 = axpy_f32;
-}
+};
 
 }  // namespace pl

@@ -1,5 +1,5 @@
-// Which kernels run here. To add an ISA: a row in kIsas, a file of kernels whose first line has its flags, and its fill
-// function in kernels.h. Rows are in the order in which they overwrite each other.
+// Which kernels run here. To add an ISA: a row in kIsas, a file of kernels whose first line has its flags, its kFill… in
+// kernels.h, and in left_out.cc for other families. Rows are in the order in which they overwrite each other.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -14,23 +14,8 @@ namespace {
 struct Isa {
   const char* name;
   bool (*here)(const Cpu& cpu);
-  void (*fill)(Kernels& table);  // null: the name is known and has no kernels of its own yet
+  const Fill& fill;
 };
-
-#if defined(__x86_64__)
-constexpr auto kFillAvx2 = fill_avx2, kFillAvxVnni = fill_avx_vnni, kFillAvx512 = fill_avx512, kFillAvx512Vnni = fill_avx512_vnni;
-bool has_avx_vnni(const Cpu& cpu) { return cpu.avx_vnni && kAvxVnniBuilt; }
-#else
-constexpr void (*kFillAvx2)(Kernels&) = nullptr, (*kFillAvxVnni)(Kernels&) = nullptr, (*kFillAvx512)(Kernels&) = nullptr,
-               (*kFillAvx512Vnni)(Kernels&) = nullptr;
-bool has_avx_vnni(const Cpu&) { return false; }
-#endif
-
-#if defined(__aarch64__)
-constexpr auto kFillNeon = fill_neon, kFillNeonDotprod = fill_neon_dotprod, kFillNeonI8mm = fill_neon_i8mm;
-#else
-constexpr void (*kFillNeon)(Kernels&) = nullptr, (*kFillNeonDotprod)(Kernels&) = nullptr, (*kFillNeonI8mm)(Kernels&) = nullptr;
-#endif
 
 // What POCKETLLAMA_ISA says; null where it says nothing.
 const char* isa_wish() {
@@ -39,9 +24,9 @@ const char* isa_wish() {
 }
 
 constexpr Isa kIsas[] = {
-    {"scalar", [](const Cpu&) { return true; }, fill_scalar},
+    {"scalar", [](const Cpu&) { return true; }, kFillScalar},
     {"avx2", [](const Cpu& cpu) { return cpu.avx2; }, kFillAvx2},
-    {"avx_vnni", has_avx_vnni, kFillAvxVnni},
+    {"avx_vnni", [](const Cpu& cpu) { return cpu.avx_vnni; }, kFillAvxVnni},
     {"avx512", [](const Cpu& cpu) { return cpu.avx512; }, kFillAvx512},
     {"avx512_vnni", [](const Cpu& cpu) { return cpu.avx512_vnni; }, kFillAvx512Vnni},
     {"neon", [](const Cpu& cpu) { return cpu.neon; }, kFillNeon},
@@ -80,7 +65,7 @@ const Kernels& kernels() {
 bool isa_allowed(const char* isa) {
   const char* const highest = isa_wish();
   for (const Isa& row : kIsas) {
-    if (std::strcmp(isa, row.name) == 0) return row.here(cpu());
+    if (std::strcmp(isa, row.name) == 0) return row.fill != nullptr && row.here(cpu());
     if (highest != nullptr && std::strcmp(highest, row.name) == 0) break;
   }
   return false;

@@ -1,9 +1,11 @@
 """Build our library from its sources (native/) with whatever C++ compiler there is, and find it again.
 
 The result lies under the data directory, in a folder named after the sources' hash: a changed source is another
-library, and an old one is never taken for it. CMake is what developers and wheels use; here one compiler is all that is
-asked for, because a machine that has a compiler need not have more. Nothing in this package builds by itself: the npx
-entry calls `pocketllama build` at its first run, and a person may.
+library, and an old one is never taken for it. It is for this machine: kernels for instruction sets that the processor
+lacks take half of a build's time and are left out, and a processor that has them builds a library of its own. CMake is
+what developers and wheels use; here one compiler is all that is asked for, because a machine that has a compiler need
+not have more. Nothing in this package builds by itself: the npx entry calls `pocketllama build` at its first run, and a
+person may.
 
     <data>/native/
       linux-x86_64-<hash>/         the library, and in HOW what built it
@@ -16,12 +18,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -38,6 +41,10 @@ FLAGS = [
 ]
 # The first line of a file for one instruction set, which CMakeLists.txt reads too.
 _FLAGS_LINE = "// Compiled with: "
+# Has what a file of kernels would define, where PL_WITHOUT_ and the file's name say that it is left out.
+_STUBS = SOURCES / "src" / "kernels" / "left_out.cc"
+# Instruction sets that Linux calls otherwise than compilers do.
+_LINUX_NAMES = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "dotprod": "asimddp"}
 # What a compiler must be able to do: C++20 of GCC 10 and Clang 11, threads, and a shared library.
 _PROBE = "#include <span>\n#include <thread>\nint f(std::span<const int> s) { return (s.size() <=> 1u) < 0; }\n"
 
@@ -65,7 +72,7 @@ def _place() -> Path | None:
 
 @cache
 def _digest() -> str:
-    digest = hashlib.sha256(f"{__version__} {FLAGS}".encode())
+    digest = hashlib.sha256(f"{__version__} {FLAGS} {sorted(_left_out())}".encode())
     for file in _files():
         digest.update(f"{file.relative_to(SOURCES)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
@@ -243,12 +250,17 @@ def _gist(why: str) -> str:
 
 def compile_all(compiler: list[str], folder: Path, report: Report = lambda line: None) -> list[Path]:
     """The object files of every source, in `folder`."""
-    sources = [f for f in _files() if f.suffix == ".cc" and _wanted(f)]
+    left_out = _left_out()
+    sources = [f for f in _files() if f.suffix == ".cc" and _wanted(f) and f.stem not in left_out]
+    sources.sort(key=lambda f: not isa_flags(f))  # kernels take longest: begun last, they would keep one core alone
+    stubs = [f"-DPL_WITHOUT_{stem.upper()}" for stem in sorted(left_out)]
     objects = [folder / f"{i}.o" for i in range(len(sources))]
 
     def one(source: Path, target: Path) -> str | None:
         version = f'-DPL_VERSION="{__version__}"'
         flags = [_spelled(f, compiler) for flag in isa_flags(source) if (f := _known(flag, compiler, target))]
+        if source == _STUBS:
+            flags += stubs
         return _run([*compiler, *FLAGS, *flags, version, "-c", str(source), "-o", str(target)], folder)
 
     pool = ThreadPoolExecutor(max_workers=cpu.usable_cores())
@@ -257,11 +269,12 @@ def compile_all(compiler: list[str], folder: Path, report: Report = lambda line:
             pool.submit(
                 _run, [*compiler, *FLAGS, "-shared", str(folder / "probe.o"), "-o", str(folder / "warm.so")], folder
             )
-        for i, why in enumerate(pool.map(one, sources, objects)):
-            if why is not None:
-                raise EngineError(f"{sources[i].name} could not be compiled ({_gist(why)}):\n{why}")
-            if (i + 1) % 10 == 0:
-                report(f"building the engine: {i + 1} of {len(sources)} files")
+        compiled = {pool.submit(one, *files): files[0].name for files in zip(sources, objects, strict=True)}
+        for n, future in enumerate(as_completed(compiled), 1):
+            if (why := future.result()) is not None:
+                raise EngineError(f"{compiled[future]} could not be compiled ({_gist(why)}):\n{why}")
+            if n % 10 == 0:
+                report(f"building the engine: {n} of {len(sources)} files")
     finally:
         pool.shutdown(cancel_futures=True)  # after a failure or Ctrl-C, what has not begun need not
     return objects
@@ -312,6 +325,25 @@ def _wanted(source: Path) -> bool:
     """Whether this processor's family can have the file: kernels are named after their instruction set."""
     family = {"avx": "x86_64", "neon": "aarch64"}
     return all(machine == cpu.machine() or not source.name.startswith(isa) for isa, machine in family.items())
+
+
+def _left_out() -> set[str]:
+    """The names of files of kernels, without their endings, that this processor cannot run and that have a stub.
+
+    Only Linux names all that a processor has; what it does not name is not here.
+    """
+    here = cpu.isa_flags() if sys.platform == "linux" else frozenset()
+    if not here or not _STUBS.is_file():
+        return set()
+    stubs = _STUBS.read_text(encoding="utf-8")
+    files = [file for file in SOURCES.glob("src/*/*.cc") if f"defined(PL_WITHOUT_{file.stem.upper()})" in stubs]
+    return {file.stem for file in files if _wanted(file) and not needs(file) <= here}
+
+
+def needs(source: Path) -> set[str]:
+    """The instruction sets that a file is compiled for, by Linux's names."""
+    named = {word for flag in isa_flags(source) for word in re.findall(r"(?:-m|\+)([a-z0-9]+)(?=[?+]|$)", flag)}
+    return {_LINUX_NAMES.get(name, name) for name in named}
 
 
 def _check(library: Path) -> None:

@@ -29,10 +29,11 @@ def isa_flags() -> frozenset[str]:
 
 def _linux_flags(cpuinfo: Path) -> frozenset[str]:
     try:
-        for line in cpuinfo.read_text(errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("flags", "Features"):  # x86 says the first, ARM the second
-                return frozenset(value.split())
+        with cpuinfo.open(errors="replace") as lines:  # of which each core has many: the first core's are enough
+            for line in lines:
+                key, _, value = line.partition(":")
+                if key.strip() in ("flags", "Features"):  # x86 says the first, ARM the second
+                    return frozenset(value.split())
     except OSError:
         pass
     return frozenset()

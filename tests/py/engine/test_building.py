@@ -67,11 +67,11 @@ def test_a_compiler_that_fails_is_quoted_and_what_had_not_begun_is_left(compiler
     compiler(
         'case "$*" in *probe*) exit 0;; esac; echo "In file included:" >&2; echo "x.h:1: error: no span" >&2; exit 1'
     )
-    with pytest.raises(EngineError, match=r"abi.cc could not be compiled \(x.h:1: error: no span\):\nIn file"):
+    with pytest.raises(EngineError, match=r"\w+\.cc could not be compiled \(x.h:1: error: no span\):\nIn file"):
         build.build()
     assert native_folder() == ["PLACE.failed"]
     report = doctor.examine()
-    assert report["engine"]["failure"] == "abi.cc could not be compiled (x.h:1: error: no span)"
+    assert report["engine"]["failure"].endswith(".cc could not be compiled (x.h:1: error: no span)")
     assert "pocketllama build" in doctor.render(report)
     [problem] = [p for p in report["problems"] if "engine" in p["what"]]
     assert "no span" in problem["what"]
