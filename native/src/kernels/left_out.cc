@@ -1,6 +1,6 @@
-// What this build has no kernels for: other families of processors, and what PL_WITHOUT_… names. Files of kernels take most of the
-// time of a build, so one for a single machine (engine/build.py) leaves out those that its processor cannot run, of the
-// names that stand here.
+// What stands in for files of kernels that this build does not have: those of other families of processors, and those that
+// PL_WITHOUT_… names. They take most of a build's time, so a build for one machine (engine/build.py, which reads the names
+// here) leaves out what its processor cannot run.
 #include "../quant/quantize.h"
 #include "kernels.h"
 

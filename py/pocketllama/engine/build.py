@@ -337,10 +337,10 @@ def _left_out() -> set[str]:
         return set()
     stubs = _STUBS.read_text(encoding="utf-8")
     files = [file for file in SOURCES.glob("src/*/*.cc") if f"defined(PL_WITHOUT_{file.stem.upper()})" in stubs]
-    return {file.stem for file in files if _wanted(file) and not needs(file) <= here}
+    return {file.stem for file in files if _wanted(file) and not _needs(file) <= here}
 
 
-def needs(source: Path) -> set[str]:
+def _needs(source: Path) -> set[str]:
     """The instruction sets that a file is compiled for, by Linux's names."""
     named = {word for flag in isa_flags(source) for word in re.findall(r"(?:-m|\+)([a-z0-9]+)(?=[?+]|$)", flag)}
     return {_LINUX_NAMES.get(name, name) for name in named}
